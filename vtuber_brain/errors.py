@@ -1,0 +1,79 @@
+"""Every exception of ours. An edge that may come back raises `Unavailable`; one that never will raises `Refused`.
+
+BrainError
+├── ConfigError        settings or files are wrong; carries every problem at once; exit 2
+├── RecordError        one record of an input file is wrong; names file, line and field; exit 2
+├── Unavailable        not now: the host retries
+│   ├── EngineDown     the worker is dead, starting or hung; requests in flight failed with it
+│   └── JudgeDown      the classifier did not answer in time
+├── Refused            not like this: the host stops that edge and tells the operator
+│   └── ModelRefused   a model that cannot be served, and why
+├── RequestFailed      one engine request failed; the engine lives
+└── WireError          bytes on a line that are not the protocol
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where it stands, what it is, and what to do about it."""
+
+    where: str
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}. {self.fix}"
+
+
+class BrainError(Exception):
+    """The root of everything this program raises on purpose."""
+
+
+class ConfigError(BrainError):
+    """The settings cannot be used; `problems` holds every reason found in one pass."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class RecordError(BrainError):
+    """A record of an input file is not what was expected there."""
+
+    def __init__(self, file: str, line: int, field: str, expected: str) -> None:
+        super().__init__(f"{file}:{line}: {field}: {expected}")
+        self.file, self.line, self.field, self.expected = file, line, field, expected
+
+
+class Unavailable(BrainError):
+    """Something outside cannot be reached at present."""
+
+
+class EngineDown(Unavailable):
+    """The engine as a whole is not answering."""
+
+
+class JudgeDown(Unavailable):
+    """The classifier is not answering; input falls back on the rules, output stays unspoken."""
+
+
+class Refused(BrainError):
+    """Something outside, or a file, was turned down for good."""
+
+
+class ModelRefused(Refused):
+    """This model cannot be served, for the reason given."""
+
+
+class RequestFailed(BrainError):
+    """One request failed while the engine lives; `code` is stable, `detail` is for people."""
+
+    def __init__(self, code: str, detail: str) -> None:
+        super().__init__(f"{code}: {detail}")
+        self.code, self.detail = code, detail
+
+
+class WireError(BrainError):
+    """A peer sent something that is not a message of the line's protocol."""

@@ -1,0 +1,161 @@
+"""What travels through the brain: frozen values that every room may import and that import nothing of ours."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+Kind = Literal["chat", "cheer", "sub", "gift", "raid", "redeem"]
+Sentiment = Literal["negative", "neutral", "positive"]
+Action = Literal["allow", "deny"]
+Scope = Literal["message", "author", "all"]
+Outcome = Literal["spoken", "cut", "retracted", "refused", "failed"]
+
+MONEY_KINDS: frozenset[Kind] = frozenset({"cheer", "sub", "gift", "raid", "redeem"})
+
+
+class Drop(StrEnum):
+    """Why a message never reached the model; the closed list, stable across releases."""
+
+    DUPLICATE = "duplicate"
+    AUTHOR_RATE = "author_rate"
+    INBOX_FULL = "inbox_full"
+    TOO_OLD = "too_old"
+    BANNED = "banned"
+    RETRACTED = "retracted"
+    MUTED = "muted"
+    STOPPING = "stopping"
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """A viewer, as the source names them; `id` is stable, `name` is what is shown."""
+
+    id: str
+    name: str
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    """One thing a viewer did. `at` is Unix time in seconds; `received_s` is this process's monotonic clock."""
+
+    source: str
+    id: str
+    author: Author
+    text: str
+    at: float
+    received_s: float
+    kind: Kind = "chat"
+    amount: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What identifies the message in this process: its source and the source's id."""
+        return self.source, self.id
+
+    @property
+    def is_money(self) -> bool:
+        """Whether this event travels in the lane that chat can never crowd out."""
+        return self.kind in MONEY_KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Retraction:
+    """A moderator took words back: one message, all of one author's, or the whole chat of a source."""
+
+    source: str
+    scope: Scope
+    target_id: str | None
+    at: float
+
+    def covers(self, message: ChatMessage) -> bool:
+        """Whether `message` is among what was taken back."""
+        if message.source != self.source:
+            return False
+        match self.scope:
+            case "message":
+                return message.id == self.target_id
+            case "author":
+                return message.author.id == self.target_id
+            case "all":
+                return message.at <= self.at
+
+
+@dataclass(frozen=True, slots=True)
+class Mood:
+    """The classifier's view of a text: probabilities over the sentiments, and of toxicity where the model has it."""
+
+    sentiment: Sentiment
+    scores: Mapping[str, float]
+    toxicity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the filter says: the action, every reason code for it, the mood, and the text with its tricks removed."""
+
+    action: Action
+    reasons: tuple[str, ...]
+    text: str
+    mood: Mood | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """An avatar expression or motion; intensity 0..1, lasting `for_ms` milliseconds."""
+
+    name: str
+    intensity: float = 1.0
+    for_ms: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One spoken sentence. `seq` counts from 0 within its reply; `final` when no further one will follow."""
+
+    reply_id: str
+    seq: int
+    text: str
+    cue: Cue | None
+    mood: Sentiment | None
+    lang: str
+    final: bool
+    in_reply_to: ChatMessage | None
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A message and what became of the reply to it. `heard_text` is the part known to have been played."""
+
+    reply_id: str
+    message: ChatMessage | None
+    outcome: Outcome
+    text: str
+    heard_text: str
+    persona: str
+    model: str
+    release: str | None
+    reason: str | None = None
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The filter has spoken about a message."""
+
+    message: ChatMessage
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A message ended without a reply and without a verdict that denied it."""
+
+    message: ChatMessage
+    reason: Drop
+
+
+Incoming = ChatMessage | Retraction
+Event = Judged | Dropped | Utterance | Cue | Turn

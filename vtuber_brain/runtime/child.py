@@ -1,0 +1,208 @@
+"""A supervised child process over a socketpair: spawn, handshake, ping, restart with backoff, ask-ack-kill.
+
+It knows frames, `Ready`, `Ping` and `Stop`; what else the two say to each other is the caller's protocol.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypeVar
+
+import structlog
+
+from vtuber_brain.errors import Refused, Unavailable, WireError
+from vtuber_brain.runtime.line import Deframer, NotReady, Ping, Pong, Protocol, Ready, Stop
+from vtuber_brain.runtime.retry import backoff
+
+log = structlog.get_logger(__name__)
+
+M = TypeVar("M")
+State = Literal["starting", "ready", "slow", "down"]
+STABLE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Supervision:
+    """How patient to be with a child; all in seconds."""
+
+    start_timeout_s: float = 180
+    ping_s: float = 1
+    slow_s: float = 5
+    dead_s: float = 20
+    stop_s: float = 3
+    backoff_s: float = 0.5
+    backoff_max_s: float = 30
+
+
+class Child(Generic[M]):
+    """One child process that is kept alive while `run` runs.
+
+    `module` is run with this interpreter and given `--fd N`; `first` is sent at once, then `Ready` is awaited.
+    `on_message` sees everything but the handshake and pongs; `on_state` every change of state with its reason.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        protocol: Protocol[Any],
+        first: M,
+        supervision: Supervision,
+        *,
+        on_message: Callable[[M], None],
+        on_state: Callable[[State, str], None],
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.name, self._module, self._protocol, self._first = name, module, protocol, first
+        self._supervision = supervision
+        self._on_message, self._on_state = on_message, on_state
+        self._environment = environment or {}
+        self._writer: asyncio.StreamWriter | None = None
+        self._ready = asyncio.Event()
+        self._last_heard_s = 0.0
+        self.state: State = "down"
+        self.facts: dict[str, Any] = {}
+        self.pid: int | None = None
+        self.num_starts = 0
+
+    async def run(self) -> None:
+        """Keep the child alive until cancelled, then stop it. Raises Refused when it says it never will work."""
+        pauses = self._pauses()
+        while True:
+            started_s = time.monotonic()
+            try:
+                await self._live()
+            except (Unavailable, WireError, OSError) as error:
+                self._move("down", str(error))
+            if time.monotonic() - started_s > STABLE_S:
+                pauses = self._pauses()
+            await asyncio.sleep(next(pauses))
+
+    async def wait_ready(self) -> dict[str, Any]:
+        """The facts the child gave in its handshake, as soon as it has."""
+        await self._ready.wait()
+        return self.facts
+
+    def send(self, message: M) -> None:
+        """Write one message. Raises Unavailable when the child is not ready."""
+        if not self._ready.is_set() or self._writer is None:
+            raise Unavailable(f"the {self.name} process is {self.state}")
+        self._writer.write(self._protocol.encode(message))
+
+    def _pauses(self) -> Iterator[float]:
+        return backoff(self._supervision.backoff_s, self._supervision.backoff_max_s)
+
+    def _move(self, state: State, reason: str) -> None:
+        if state != self.state:
+            self.state = state
+            self._on_state(state, reason)
+
+    async def _live(self) -> None:
+        """One life of the child, from spawn to death; always ends by an exception."""
+        ours, theirs = socket.socketpair()
+        with contextlib.ExitStack() as undo:
+            undo.callback(theirs.close)
+            reader, self._writer = await asyncio.open_connection(sock=ours)
+            undo.callback(self._writer.close)
+            process = await self._spawn(theirs)
+            theirs.close()
+            self.pid = process.pid
+            forwarding = asyncio.create_task(self._forward_output(process), name=f"{self.name}-output")
+            try:
+                await self._converse(reader)
+            finally:
+                self._ready.clear()
+                await self._end(process)
+                forwarding.cancel()
+                await asyncio.gather(forwarding, return_exceptions=True)
+
+    async def _spawn(self, theirs: socket.socket) -> asyncio.subprocess.Process:
+        self._move("starting", "")
+        self.num_starts += 1
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            self._module,
+            "--fd",
+            str(theirs.fileno()),
+            pass_fds=[theirs.fileno()],
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,  # a ctrl-C in the terminal is for the daemon alone
+            env=os.environ | self._environment,
+        )
+
+    async def _converse(self, reader: asyncio.StreamReader) -> None:
+        messages = self._messages(reader)
+        assert self._writer is not None
+        self._writer.write(self._protocol.encode(self._first))
+        try:
+            async with asyncio.timeout(self._supervision.start_timeout_s):
+                first = await anext(messages)
+        except TimeoutError:
+            raise Unavailable(f"not ready within {self._supervision.start_timeout_s} s") from None
+        if isinstance(first, NotReady):
+            raise Refused(first.detail)
+        if not isinstance(first, Ready):
+            raise WireError(f"{type(first).__name__} before Ready")
+        self.facts = first.facts
+        self._last_heard_s = time.monotonic()
+        self._ready.set()
+        self._move("ready", "")
+        serving = asyncio.create_task(self._serve(messages), name=f"{self.name}-line")
+        watching = asyncio.create_task(self._watch(), name=f"{self.name}-ping")
+        try:
+            done, _ = await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
+            done.pop().result()
+        finally:
+            serving.cancel()
+            watching.cancel()
+            await asyncio.gather(serving, watching, return_exceptions=True)
+
+    async def _serve(self, messages: Any) -> None:
+        async for message in messages:
+            self._last_heard_s = time.monotonic()
+            if not isinstance(message, Pong):
+                self._on_message(message)
+
+    async def _messages(self, reader: asyncio.StreamReader) -> Any:
+        deframer = Deframer()
+        while data := await reader.read(65536):
+            for body in deframer.feed(data):
+                yield self._protocol.decode(body)
+        raise Unavailable("the process ended")
+
+    async def _watch(self) -> None:
+        """Ping; anything heard counts as life."""
+        supervision = self._supervision
+        for n in range(sys.maxsize):
+            silent_s = time.monotonic() - self._last_heard_s
+            if silent_s > supervision.dead_s:
+                raise Unavailable(f"silent for {silent_s:.1f} s")
+            slow = silent_s > supervision.slow_s
+            self._move("slow" if slow else "ready", f"silent for {silent_s:.1f} s" if slow else "")
+            self.send(Ping(n))  # type: ignore[arg-type]
+            await asyncio.sleep(min(supervision.ping_s, supervision.dead_s / 4))
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        """Ask, wait, kill. The whole process group goes, so nothing it started outlives it."""
+        assert self._writer is not None
+        if process.returncode is None and not self._writer.is_closing():
+            with contextlib.suppress(OSError, TimeoutError):
+                self._writer.write(self._protocol.encode(Stop()))
+                async with asyncio.timeout(self._supervision.stop_s):
+                    await process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 9)
+        await process.wait()
+
+    async def _forward_output(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None
+        while line := await process.stdout.readline():
+            log.info("child_output", child=self.name, line=line.decode(errors="replace").rstrip()[:2000])

@@ -1,0 +1,73 @@
+"""Logs are events: a static snake_case name and fields, on stderr, in one processor chain with the standard library's.
+
+Viewer text travels only under keys that begin with `pii_`, which are dropped unless the level is debug; anything whose
+key looks like a secret is masked before any renderer sees it.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal
+
+import structlog
+
+_SECRET = re.compile(r"token|secret|password|authorization|credential", re.IGNORECASE)
+_NOISY = ("websockets", "amqtt", "transitions", "aiosqlite", "asyncio", "httpx", "httpcore", "urllib3", "filelock")
+Fields = MutableMapping[str, Any]
+
+
+def setup(level: str, style: Literal["auto", "console", "json"]) -> None:
+    """Send every event of ours and of libraries to stderr, at `level` and above."""
+    keep_pii = level == "debug"
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        mask_secrets,
+        *([] if keep_pii else [drop_pii]),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_render(style)],
+    )
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def mask_secrets(_logger: Any, _method: str, fields: Fields) -> Fields:
+    """Replace the value of every field whose name looks like a secret's."""
+    for key in fields:
+        if _SECRET.search(key):
+            fields[key] = "***"
+    return fields
+
+
+def drop_pii(_logger: Any, _method: str, fields: Fields) -> Fields:
+    """Leave out what a viewer wrote or is called."""
+    for key in [key for key in fields if key.startswith("pii_")]:
+        del fields[key]
+    return fields
+
+
+def _render(style: str) -> list[structlog.typing.Processor]:
+    if style == "json" or (style == "auto" and not sys.stderr.isatty()):
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    plain = structlog.dev.plain_traceback
+    return [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]

@@ -1,0 +1,35 @@
+"""The counters and histograms of the daemon, on a registry of their own; never a global, so tests see only theirs."""
+
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_LATENCY_S = (0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30)
+
+
+class Metrics:
+    """One daemon's numbers. Label values come from closed lists, never from viewers."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        own: dict[str, Any] = {"registry": self.registry}
+        self.received = Counter("vtb_messages_received", "Messages a source delivered", ["source"], **own)
+        self.dropped = Counter("vtb_messages_dropped", "Messages that ended before a verdict", ["reason"], **own)
+        self.verdicts = Counter("vtb_verdicts", "Verdicts on messages", ["action"], **own)
+        self.reasons = Counter("vtb_denials", "Reasons for which a message was denied", ["reason"], **own)
+        self.replies = Counter("vtb_replies", "Replies that ended, by outcome", ["outcome"], **own)
+        self.utterances = Counter("vtb_utterances", "Sentences published", **own)
+        self.unspoken = Counter("vtb_sentences_unspoken", "Sentences the output gate kept back", ["reason"], **own)
+        self.refused_frames = Counter("vtb_frames_refused", "Frames of chat clients refused", ["code"], **own)
+        self.bus_dropped = Counter(
+            "vtb_bus_dropped", "Publications the broker never got", ["reason"], **own
+        )
+        self.bus_connects = Counter("vtb_bus_connects", "Times the broker was reached", **own)
+        self.restarts = Counter("vtb_child_restarts", "Times a child process was started again", ["child"], **own)
+        self.errors = Counter("vtb_errors", "Errors stopped at a boundary", ["where"], **own)
+        self.inbox = Gauge("vtb_inbox_waiting", "Messages waiting to be judged", ["lane"], **own)
+        self.thinking = Gauge("vtb_replies_running", "Replies being thought or spoken", **own)
+        self.up = Gauge("vtb_up", "Whether a part is working", ["part"], **own)
+        self.stage = Histogram(
+            "vtb_stage_seconds", "Time a message spent in one stage of its way", ["stage"], buckets=_LATENCY_S, **own
+        )
