@@ -129,10 +129,10 @@ class Runner:
 
     def forward(self, step: Step) -> Tensor:
         """Compute a step; logits `[len(step.sampled), vocabulary]` after the last token of each span that wants one."""
-        if step.copy is not None and step.copy.copy_from is not None:
-            self.cache.copy(step.copy.copy_from, step.copy.slot.index, step.copy.num_cached)
-        self.attention.batch = batch = lay_out(step, self.device)
         with torch.inference_mode():
+            if step.copy is not None and step.copy.copy_from is not None:
+                self.cache.copy(step.copy.copy_from, step.copy.slot.index, step.copy.num_cached)
+            self.attention.batch = batch = lay_out(step, self.device)
             output = self.model(
                 input_ids=batch.token_ids.unsqueeze(0),
                 position_ids=batch.positions.unsqueeze(0),
