@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 VOCABULARY = 96
 _COMMON = {
@@ -64,4 +64,14 @@ def save_model(family: str, folder: Path, seed: int = 0) -> Path:
             elif "bias" in name:
                 parameter.normal_(0, 0.1)
     model.save_pretrained(folder)
+    return folder
+
+
+def save_talker(folder: Path, tokenizer_from: Path) -> Path:
+    """A small random Llama with a real tokenizer and chat template: nonsense, but in words, and fast."""
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
+    shape = {**SERVED["llama"], "vocab_size": len(tokenizer), "max_position_embeddings": 2048}
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **shape), dtype=torch.float32).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
