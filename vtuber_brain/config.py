@@ -3,6 +3,7 @@
 `load` reports every problem in one pass and never prints a value. Nothing here is read at import.
 """
 
+import ipaddress
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -12,16 +13,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
-    NestedSecretsSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
+from vtuber_brain import environment
+from vtuber_brain.environment import ENV_DELIMITER, ENV_PREFIX
 from vtuber_brain.errors import ConfigError, Problem
-
-ENV_PREFIX = "VTB_"
-ENV_DELIMITER = "__"
-NOT_SETTINGS = frozenset({"VTB_STATE_DIR", "VTB_CACHE"})
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -201,24 +200,20 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Credentials win over the environment, which wins over the file (given as init arguments)."""
-        directory = os.environ.get("CREDENTIALS_DIRECTORY")
-        if not directory:
-            return env_settings, init_settings
-        credentials = NestedSecretsSettingsSource(
-            file_secret_settings, secrets_dir=directory, secrets_nested_delimiter=ENV_DELIMITER, env_prefix=""
-        )
-        return credentials, env_settings, init_settings
+        return *environment.credentials(file_secret_settings), env_settings, init_settings
 
 
 def load(path: Path | None) -> Settings:
     """Settings from `path` (TOML; None: defaults), environment, credentials. Raises ConfigError with every problem."""
     table, problems = _read(path)
+    problems += environment.problems(Settings)
     settings: Settings | None = None
     try:
         settings = Settings(**table)
     except ValidationError as error:
         problems += [_problem(path, dict(item)) for item in error.errors(include_input=False, include_url=False)]
-    problems += _mistyped_variables()
+    except SettingsError:
+        assert problems, "environment.problems has named the variable"
     if settings is not None:
         problems += _contradictions(settings)
     if problems or settings is None:
@@ -270,29 +265,30 @@ def _problem(path: Path | None, item: Mapping[str, Any]) -> Problem:
     return Problem(where, item["msg"], "Its meaning and default are in docs/settings.md")
 
 
-def _mistyped_variables() -> Iterator[Problem]:
-    for name in sorted(os.environ):
-        if name.startswith(ENV_PREFIX) and name not in NOT_SETTINGS:
-            section = name.removeprefix(ENV_PREFIX).split(ENV_DELIMITER)[0].lower()
-            if section not in Settings.model_fields:
-                yield Problem(
-                    f"environment: {name}", "unknown setting", "Write VTB_SECTION__KEY, as in docs/settings.md"
-                )
-
-
 def _contradictions(settings: Settings) -> Iterator[Problem]:
     websocket = settings.websocket
-    if websocket.enabled and not is_loopback(websocket.host) and websocket.token is None:
+    if (
+        websocket.enabled
+        and not is_loopback(websocket.host)
+        and not (websocket.token and websocket.token.get_secret_value())
+    ):
         fix = "Set websocket.token (VTB_WEBSOCKET__TOKEN or a credential), or listen on 127.0.0.1"
         yield Problem("websocket.host", "chat would be open to the network without a token", fix)
     engine = settings.engine
     if engine.slow_s >= engine.dead_s:
         yield Problem("engine.slow_s", "not less than engine.dead_s", "Make slow_s the smaller of the two")
-    for name, value in settings.plugins.items():
-        if not isinstance(value, dict):
-            yield Problem(f"plugins.{name}", "not a table", f"Write [plugins.{name}]")
 
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`."""
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def secrets(settings: Settings) -> list[str]:
+    """Every secret in use, for those who must not let one slip out."""
+    sections = (section for _, section in settings if isinstance(section, Section))
+    values = (value for section in sections for _, value in section if isinstance(value, SecretStr))
+    return [value.get_secret_value() for value in values]

@@ -11,7 +11,9 @@ from tests.support.echo_child import PROTOCOL, Say
 from vtuber_brain.errors import Refused, Unavailable
 from vtuber_brain.runtime.child import Child, Supervision
 
-FAST = Supervision(start_timeout_s=20, ping_s=0.05, slow_s=0.2, dead_s=0.6, stop_s=0.5, backoff_s=0.01, backoff_max_s=0.05)
+FAST = Supervision(
+    start_timeout_s=20, ping_s=0.05, slow_s=0.2, dead_s=0.6, stop_s=0.5, backoff_s=0.01, backoff_max_s=0.05
+)
 
 
 class Watched:

@@ -5,14 +5,14 @@ A request that failed raises `RequestFailed`; a worker that died raises `EngineD
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from vtuber_brain.config import EngineSettings, ModelSettings
 from vtuber_brain.engine import wire
 from vtuber_brain.engine.wire import Delta, Done, Failed, Sampling, Usage
-from vtuber_brain.errors import EngineDown, RequestFailed, Unavailable
+from vtuber_brain.errors import EngineDown, RequestFailed, Unavailable, WireError
 from vtuber_brain.runtime.child import Child, State, Supervision
 from vtuber_brain.runtime.metrics import Metrics
 
@@ -33,8 +33,13 @@ class Request:
 class Engine(Protocol):
     """Whatever turns a prompt into words."""
 
-    def generate(self, request: Request) -> AsyncIterator[str | Usage]:
+    async def wait_ready(self) -> Mapping[str, Any]:
+        """Facts about the engine, as soon as it can answer."""
+        ...
+
+    def generate(self, request: Request) -> AsyncGenerator[str | Usage, None]:
         """Pieces of text as they come, then one Usage. Raises RequestFailed or EngineDown."""
+        ...
 
 
 class LocalEngine:
@@ -74,7 +79,7 @@ class LocalEngine:
         """The worker's facts, as soon as it can answer."""
         return await self._child.wait_ready()
 
-    async def generate(self, request: Request) -> AsyncIterator[str | Usage]:
+    async def generate(self, request: Request) -> AsyncGenerator[str | Usage, None]:
         """See Engine. A stream left early, or timed out, is cancelled in the worker."""
         generate = self._wire_request(request)
         # Bounded by max_tokens: the worker sends at most one delta a token and one ending.
@@ -108,6 +113,8 @@ class LocalEngine:
             self._child.send(message)
         except Unavailable as error:
             raise EngineDown(str(error)) from None
+        except WireError as error:
+            raise RequestFailed("bad_request", str(error)) from None
 
     def _route(self, message: wire.Message) -> None:
         if isinstance(message, Delta | Done | Failed) and message.id in self._streams:

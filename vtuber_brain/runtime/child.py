@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 M = TypeVar("M")
 State = Literal["starting", "ready", "slow", "down"]
 STABLE_S = 60.0
+QUIET_WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""Threads of two children that spin while they wait for each other's cores slow both down tenfold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ class Child(Generic[M]):
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,  # a ctrl-C in the terminal is for the daemon alone
-            env=os.environ | self._environment,
+            env=QUIET_WAITING | os.environ | self._environment,
         )
 
     async def _converse(self, reader: asyncio.StreamReader) -> None:

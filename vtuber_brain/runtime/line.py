@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from vtuber_brain.errors import WireError
 
@@ -70,8 +71,13 @@ class Protocol(Generic[M]):
         self._adapter: TypeAdapter[M] = TypeAdapter(union)
 
     def encode(self, message: M) -> bytes:
-        """The whole frame, length included."""
-        body = self._adapter.dump_json(message)
+        """The whole frame, length included. Raises WireError for what the other end would not take."""
+        try:
+            body = self._adapter.dump_json(message)
+        except PydanticSerializationError as error:
+            raise WireError(f"{type(message).__name__} cannot be sent: {error}") from None
+        if len(body) > MAX_FRAME_BYTES:
+            raise WireError(f"{type(message).__name__} takes {len(body)} bytes, over the limit of {MAX_FRAME_BYTES}")
         return _LENGTH.pack(len(body)) + body
 
     def decode(self, body: bytes) -> M:

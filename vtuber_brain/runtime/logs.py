@@ -1,24 +1,25 @@
 """Logs are events: a static snake_case name and fields, on stderr, in one processor chain with the standard library's.
 
-Viewer text travels only under keys that begin with `pii_`, which are dropped unless the level is debug; anything whose
-key looks like a secret is masked before any renderer sees it.
+Viewer text travels only under keys that begin with `pii_`, which are dropped unless the level is debug; a field named
+like a secret is masked, and the secrets that are known are hidden in every line, tracebacks of libraries included.
 """
 
+import json
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any, Literal
 
 import structlog
 
-_SECRET = re.compile(r"token|secret|password|authorization|credential", re.IGNORECASE)
+_SECRET = re.compile(r"(^|_)token$|secret|password|authorization|credential|api_key", re.IGNORECASE)
 _NOISY = ("websockets", "amqtt", "transitions", "aiosqlite", "asyncio", "httpx", "httpcore", "urllib3", "filelock")
 Fields = MutableMapping[str, Any]
 
 
-def setup(level: str, style: Literal["auto", "console", "json"]) -> None:
-    """Send every event of ours and of libraries to stderr, at `level` and above."""
+def setup(level: str, style: Literal["auto", "console", "json"], secrets: Iterable[str] = ()) -> None:
+    """Send every event of ours and of libraries to stderr, at `level` and above, with `secrets` hidden everywhere."""
     keep_pii = level == "debug"
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -39,7 +40,8 @@ def setup(level: str, style: Literal["auto", "console", "json"]) -> None:
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
-    formatter = structlog.stdlib.ProcessorFormatter(
+    formatter = _Hiding(
+        secrets,
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_render(style)],
     )
@@ -51,10 +53,26 @@ def setup(level: str, style: Literal["auto", "console", "json"]) -> None:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 
+class _Hiding(structlog.stdlib.ProcessorFormatter):
+    """Hides secrets in the finished line: in a message, deep inside a field, or in the text of an exception."""
+
+    def __init__(self, secrets: Iterable[str], **how: Any) -> None:
+        super().__init__(**how)
+        plain = {form for secret in secrets if secret for form in (secret, repr(secret)[1:-1])}
+        self._forms = sorted(plain | {json.dumps(form)[1:-1] for form in plain}, key=len, reverse=True)
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The rendered line without the secrets."""
+        line = super().format(record)
+        for form in self._forms:
+            line = line.replace(form, "***")
+        return line
+
+
 def mask_secrets(_logger: Any, _method: str, fields: Fields) -> Fields:
-    """Replace the value of every field whose name looks like a secret's."""
-    for key in fields:
-        if _SECRET.search(key):
+    """Replace the value of every field whose name looks like a secret's; a number is a count of tokens, not one."""
+    for key, value in fields.items():
+        if _SECRET.search(key) and not isinstance(value, int | float | None):
             fields[key] = "***"
     return fields
 

@@ -21,9 +21,7 @@ class Metrics:
         self.utterances = Counter("vtb_utterances", "Sentences published", **own)
         self.unspoken = Counter("vtb_sentences_unspoken", "Sentences the output gate kept back", ["reason"], **own)
         self.refused_frames = Counter("vtb_frames_refused", "Frames of chat clients refused", ["code"], **own)
-        self.bus_dropped = Counter(
-            "vtb_bus_dropped", "Publications the broker never got", ["reason"], **own
-        )
+        self.bus_dropped = Counter("vtb_bus_dropped", "Publications the broker never got", ["reason"], **own)
         self.bus_connects = Counter("vtb_bus_connects", "Times the broker was reached", **own)
         self.restarts = Counter("vtb_child_restarts", "Times a child process was started again", ["child"], **own)
         self.errors = Counter("vtb_errors", "Errors stopped at a boundary", ["where"], **own)
