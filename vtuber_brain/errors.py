@@ -64,7 +64,7 @@ class Refused(BrainError):
 
 
 class ModelRefused(Refused):
-    """This model cannot be served, for the reason given."""
+    """A model cannot be served, for the reason given."""
 
 
 class RequestFailed(BrainError):

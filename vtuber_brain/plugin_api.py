@@ -66,10 +66,17 @@ class Sink(Protocol):
 class Registry(Protocol):
     """What `setup(registry, settings)` of a plugin is given."""
 
-    def add_source(self, source: Source) -> None: ...
-    def add_judge(self, judge: Judge) -> None: ...
-    def add_recall(self, recall: Recall) -> None: ...
-    def add_sink(self, sink: Sink) -> None: ...
+    def add_source(self, source: Source) -> None:
+        """Chat that the daemon keeps running and answers."""
+
+    def add_judge(self, judge: Judge) -> None:
+        """An opinion on every message."""
+
+    def add_recall(self, recall: Recall) -> None:
+        """Facts for every prompt."""
+
+    def add_sink(self, sink: Sink) -> None:
+        """Somebody to tell every event."""
 
 
 __all__ = [

@@ -6,8 +6,8 @@ import os
 import signal
 
 import pytest
-from tests.support.families import save_talker
 
+from tests.support.families import save_talker
 from vtuber_brain.config import EngineSettings, ModelSettings
 from vtuber_brain.engine.client import LocalEngine, Request
 from vtuber_brain.engine.wire import Sampling, Usage

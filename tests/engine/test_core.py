@@ -1,9 +1,9 @@
 """Requests through a real small model: limits, ends, stops, seeds, deadlines, and books that balance."""
 
 import pytest
-from tests.support.families import save_model
 from transformers import AutoTokenizer
 
+from tests.support.families import save_model
 from vtuber_brain.engine.core import Core
 from vtuber_brain.engine.load import load_runner
 from vtuber_brain.engine.wire import Configure, Delta, Done, Failed, Generate, Sampling
@@ -30,7 +30,9 @@ def run(core):
 
 
 def tokens(events, request_id):
-    return [token for event in events if isinstance(event, Delta) and event.id == request_id for token in event.token_ids]
+    return [
+        token for event in events if isinstance(event, Delta) and event.id == request_id for token in event.token_ids
+    ]
 
 
 def ending(events, request_id):

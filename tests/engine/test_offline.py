@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from tests.support.families import save_model
 
+from tests.support.families import save_model
 from vtuber_brain.engine.offline import generate, generate_file
 from vtuber_brain.engine.wire import Configure
 

@@ -49,7 +49,9 @@ def test_special_tokens_typed_by_a_viewer_are_letters(tokenizer):
 
 
 def test_the_oldest_turns_go_first_and_the_last_message_stays(tokenizer):
-    turns = [turn for n in range(20) for turn in (user(f"question {n}"), {"role": "assistant", "content": f"answer {n}"})]
+    turns = [
+        turn for n in range(20) for turn in (user(f"question {n}"), {"role": "assistant", "content": f"answer {n}"})
+    ]
     text = tokenizer.decode(Renderer(tokenizer).messages([SYSTEM, *turns, user("the last")], 120))
     assert "You are Mori." in text
     assert "the last" in text
@@ -74,7 +76,11 @@ def test_a_tokenizer_with_a_template_adds_no_stop(tokenizer):
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Co"], exclude_characters="\ufffd"), max_size=40))
+@given(
+    text=st.text(
+        st.characters(codec="utf-8", exclude_categories=["Cs", "Co"], exclude_characters="\ufffd"), max_size=40
+    )
+)
 def test_streamed_text_is_whole_and_equals_the_text_at_once(tokenizer, text):
     ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
     assume(tokenizer.decode(ids) == text)  # the tokenizer lacks a few bytes

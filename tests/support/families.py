@@ -24,8 +24,20 @@ SERVED = {
     "qwen2": {**_GROUPED, "use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
     "qwen3": {**_GROUPED, "head_dim": 8},
     "mistral": {**_GROUPED, "sliding_window": 8},
-    "gemma2": {**_GROUPED, "head_dim": 8, "sliding_window": 8, "attn_logit_softcapping": 2.0, "query_pre_attn_scalar": 8},
-    "gemma3_text": {**_GROUPED, "head_dim": 8, "sliding_window": 8, "sliding_window_pattern": 2, "query_pre_attn_scalar": 8},
+    "gemma2": {
+        **_GROUPED,
+        "head_dim": 8,
+        "sliding_window": 8,
+        "attn_logit_softcapping": 2.0,
+        "query_pre_attn_scalar": 8,
+    },
+    "gemma3_text": {
+        **_GROUPED,
+        "head_dim": 8,
+        "sliding_window": 8,
+        "sliding_window_pattern": 2,
+        "query_pre_attn_scalar": 8,
+    },
     "gpt2": {
         "vocab_size": VOCABULARY,
         "n_embd": 32,
@@ -52,7 +64,7 @@ REFUSED = {
 
 
 def save_model(family: str, folder: Path, seed: int = 0) -> Path:
-    """A random fp32 model of `family` in `folder`, with weights large enough that its greedy choices are not all alike."""
+    """A random fp32 model of `family` in `folder`, its weights so large that its greedy choices are not all alike."""
     torch.manual_seed(seed)
     config = AutoConfig.for_model(family, **{**SERVED, **REFUSED}[family])
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -72,6 +84,8 @@ def save_talker(folder: Path, tokenizer_from: Path) -> Path:
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_from)
     shape = {**SERVED["llama"], "vocab_size": len(tokenizer), "max_position_embeddings": 2048}
     torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **shape), dtype=torch.float32).save_pretrained(folder)
+    AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **shape), dtype=torch.float32).save_pretrained(
+        folder
+    )
     tokenizer.save_pretrained(folder)
     return folder

@@ -1,0 +1,274 @@
+"""The composition root: the only file where concrete classes meet. Start, reload, drain; all that runs is one group."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from vtuber_brain.bus import topics
+from vtuber_brain.bus.broker import EmbeddedBroker
+from vtuber_brain.bus.mqtt import MqttBus
+from vtuber_brain.chat.inbox import Inbox
+from vtuber_brain.chat.websocket import WebSocketChat
+from vtuber_brain.config import BusSettings
+from vtuber_brain.context.memory import Memory
+from vtuber_brain.engine.client import LocalEngine
+from vtuber_brain.errors import ConfigError, Refused, Unavailable
+from vtuber_brain.messages import Event, Incoming
+from vtuber_brain.pipeline import Pipeline
+from vtuber_brain.plan import Plan, make_plan
+from vtuber_brain.plugin_api import Sink, Source
+from vtuber_brain.plugins import Plugins
+from vtuber_brain.publisher import Publisher
+from vtuber_brain.replies import Mouth
+from vtuber_brain.runtime import notify
+from vtuber_brain.runtime.child import State
+from vtuber_brain.runtime.health import Health
+from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.runtime.retry import backoff
+from vtuber_brain.sentiment.classifier import Classifier
+from vtuber_brain.sentiment.judge import Judge
+from vtuber_brain.transcripts.store import Transcripts
+
+log = structlog.get_logger(__name__)
+
+BUS_DRAIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What the operator is told once she can talk."""
+
+    persona: str
+    chat_url: str | None
+    bus: str
+    topics: str
+    model_path: str
+    model: dict[str, Any]
+    classifier: str
+    transcripts: Path | None
+    plugins: list[str]
+
+
+OnStarted = Callable[[Started], None]
+
+
+async def run(plan: Plan, config: Path | None, on_started: OnStarted) -> None:
+    """Run until SIGTERM or SIGINT. Raises ConfigError or Refused (in an ExceptionGroup) when it cannot start."""
+    metrics = Metrics()
+    async with contextlib.AsyncExitStack() as stack:
+        transcripts = await stack.enter_async_context(_transcripts(plan))
+        bus_settings = await stack.enter_async_context(_broker(plan.settings.bus))
+        plugins = await Plugins.start(plan.settings.plugins, metrics)
+        await App(plan, bus_settings, metrics, transcripts, plugins).run(config, on_started)
+
+
+class App:
+    """One daemon, put together; `run` is called once."""
+
+    def __init__(
+        self, plan: Plan, bus_settings: BusSettings, metrics: Metrics, transcripts: Transcripts | None, plugins: Plugins
+    ) -> None:
+        settings = plan.settings
+        self._plan, self._bus_settings, self._transcripts, self._plugins = plan, bus_settings, transcripts, plugins
+        self._health = Health(metrics, self._show_status)
+        self._chat = WebSocketChat(settings.websocket, metrics) if settings.websocket.enabled else None
+        self._bus = MqttBus(
+            bus_settings,
+            plan.persona.name,
+            metrics,
+            on_playback=self._hear_playback,
+            on_control=self._obey,
+            on_state=lambda up, reason: self._health.set("bus", up, reason),
+        )
+        self._engine = LocalEngine(plan.model, settings.engine, settings.model, metrics, self._watch("engine"))
+        self._classifier: Classifier | None = None
+        if plan.classifier is not None:
+            watch = self._watch("classifier")
+            self._classifier = Classifier(plan.classifier, plan.classifier_lora, settings.sentiment, metrics, watch)
+        ask = self._classifier.mood if self._classifier is not None else None
+        self._judge = Judge(settings.sentiment, plan.rules, ask, metrics, plugins.judges)
+        own_sinks: list[Sink] = [self._bus, *([self._chat] if self._chat is not None else [])]
+        self._publisher = Publisher(self._record, [*own_sinks, *plugins.sinks], metrics)
+        self._mouth = Mouth(
+            plan.persona,
+            settings.speech,
+            metrics,
+            judge=self._judge,
+            engine=self._engine,
+            model=settings.model.path,
+            publisher=self._publisher,
+        )
+        self._pipeline = Pipeline(
+            settings,
+            metrics,
+            inbox=Inbox(settings.chat, metrics, on_drop=self._publisher.drop),
+            judge=self._judge,
+            memory=Memory(settings.memory),
+            mouth=self._mouth,
+            publisher=self._publisher,
+            recalls=plugins.recalls,
+        )
+
+    async def run(self, config: Path | None, on_started: OnStarted) -> None:
+        """Start every part, serve until told to stop, drain, and stop them."""
+        stop = asyncio.Event()
+        sources: list[Source] = [*([self._chat] if self._chat is not None else []), *self._plugins.sources]
+        with _signals(stop, lambda: self._reload(config)):
+            async with asyncio.TaskGroup() as group:
+                parts = [
+                    group.create_task(self._bus.run(), name="bus"),
+                    group.create_task(self._engine.run(), name="engine"),
+                    group.create_task(self._publisher.run(), name="publisher"),
+                    group.create_task(self._pipeline.run(), name="pipeline"),
+                    *(group.create_task(self._supply(source), name=f"source-{source.name}") for source in sources),
+                ]
+                if self._classifier is not None:
+                    parts.append(group.create_task(self._classifier.run(), name="classifier"))
+                parts.append(group.create_task(self._announce(on_started), name="announce"))
+                await stop.wait()
+                await self._drain()
+                for part in parts:
+                    part.cancel()
+
+    async def _announce(self, on_started: OnStarted) -> None:
+        """Say that she can talk: to systemd, and to the terminal."""
+        facts = await self._engine.wait_ready()
+        chat = self._plan.settings.websocket
+        port = await self._chat.listening() if self._chat is not None else None
+        bus = self._bus_settings
+        on_started(
+            Started(
+                persona=self._plan.persona.display_name,
+                chat_url=f"ws://{chat.host}:{port}/chat" if port is not None else None,
+                bus=f"mqtt://{bus.host}:{bus.port} ({bus.broker})",
+                topics=topics.topic(bus.prefix, self._plan.persona.name, "#"),
+                model_path=self._plan.settings.model.path,
+                model=facts,
+                classifier=self._plan.settings.sentiment.model if self._classifier is not None else "off (rules only)",
+                transcripts=self._plan.transcripts,
+                plugins=[status.name for status in self._plugins.statuses if status.state == "on"],
+            )
+        )
+        notify.ready()
+        log.info("started", persona=self._plan.persona.name, **facts)
+
+    async def _drain(self) -> None:
+        notify.stopping()
+        log.info("draining", patience_s=self._plan.settings.speech.drain_s)
+        await self._pipeline.drain(self._plan.settings.speech.drain_s)
+        await self._bus.drain(BUS_DRAIN_S)
+
+    def _reload(self, config: Path | None) -> None:
+        """Take over the persona, the block list and the thresholds; what is wrong leaves everything as it was."""
+        notify.reloading()
+        try:
+            plan = make_plan(config)
+        except ConfigError as error:
+            log.error("reload_refused", problems=[str(problem) for problem in error.problems])
+        else:
+            self._judge.use(plan.settings.sentiment, plan.rules)
+            self._mouth.persona = plan.persona if plan.persona.name == self._plan.persona.name else self._mouth.persona
+            log.info("reloaded", needs_restart=_needs_restart(self._plan, plan))
+        notify.ready()
+
+    async def _supply(self, source: Source) -> None:
+        """Keep a source running; one that is refused for good is given up, and the operator told."""
+        pauses = backoff(1, 30)
+        while True:
+            try:
+                await source.run(self._pipeline.receive)
+            except Unavailable as error:
+                self._health.set(source.name, False, str(error))
+            except Refused as error:
+                self._health.set(source.name, False, str(error))
+                log.error("source_given_up", source=source.name, reason=str(error))
+                return
+            await asyncio.sleep(next(pauses))
+
+    async def _record(self, event: Incoming | Event) -> None:
+        if self._transcripts is not None:
+            try:
+                await self._transcripts.append(event)
+            finally:
+                failing = self._transcripts.failing
+                self._health.set("transcripts", failing is None, failing or "")
+
+    async def _hear_playback(self, playback: topics.Playback) -> None:
+        if self._transcripts is not None:
+            with contextlib.suppress(Unavailable):
+                await self._transcripts.playback(playback.reply_id, playback.seq, playback.state, playback.at)
+
+    async def _obey(self, control: topics.Control) -> topics.ControlResult:
+        match control:
+            case topics.Mute():
+                self._pipeline.mute()
+                self._show_status()
+            case topics.Unmute():
+                self._pipeline.unmute()
+                self._show_status()
+            case topics.Skip():
+                if not self._pipeline.skip():
+                    return topics.answer(control, "nothing_to_skip", "nobody is speaking")
+            case topics.Say(text=text):
+                verdict = await self._pipeline.say(text)
+                if verdict.action == "deny":
+                    return topics.answer(control, "denied", ", ".join(verdict.reasons))
+            case topics.UsePersona():
+                return topics.answer(control, "unsupported", "restart with another persona.name")
+        return topics.answer(control)
+
+    def _show_status(self) -> None:
+        down = self._health.down
+        state: topics.State = "muted" if self._pipeline.muted else "degraded" if down else "online"
+        self._bus.set_status(state, engine=self._engine.state)
+        notify.status(f"{state}: {', '.join(f'{part} {reason}' for part, reason in down.items()) or 'all well'}")
+
+    def _watch(self, part: str) -> Callable[[State, str], None]:
+        return lambda state, reason: self._health.set(part, state == "ready", reason or state)
+
+
+@contextlib.contextmanager
+def _signals(stop: asyncio.Event, reload: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop`, SIGHUP calls `reload`; as before afterwards."""
+    loop = asyncio.get_running_loop()
+    handlers = {signal.SIGTERM: stop.set, signal.SIGINT: stop.set, signal.SIGHUP: reload}
+    for number, handler in handlers.items():
+        loop.add_signal_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number in handlers:
+            loop.remove_signal_handler(number)
+
+
+@contextlib.asynccontextmanager
+async def _transcripts(plan: Plan) -> AsyncIterator[Transcripts | None]:
+    if plan.transcripts is None:
+        yield None
+        return
+    model = plan.settings.model.path
+    async with Transcripts.open(plan.transcripts, persona=plan.persona.name, model=model, release=None) as transcripts:
+        yield transcripts
+
+
+@contextlib.asynccontextmanager
+async def _broker(settings: BusSettings) -> AsyncIterator[BusSettings]:
+    """Run the embedded broker if it is asked for; gives the settings to connect with, the port filled in."""
+    if settings.broker == "external":
+        yield settings
+        return
+    async with EmbeddedBroker(settings) as broker:
+        yield settings.model_copy(update={"port": broker.port})
+
+
+def _needs_restart(old: Plan, new: Plan) -> list[str]:
+    """The changed sections that a reload does not reach."""
+    reached = {"sentiment"} | ({"persona"} if old.persona.name == new.persona.name else set())
+    sections = set(type(old.settings).model_fields) - reached
+    return sorted(name for name in sections if getattr(old.settings, name) != getattr(new.settings, name))

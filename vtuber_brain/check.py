@@ -1,0 +1,112 @@
+"""`vtuber-brain check`: what `run` would start, and everything that stands in its way, without starting any of it."""
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vtuber_brain.bus.broker import broker_problem
+from vtuber_brain.bus.mqtt import broker_answers
+from vtuber_brain.config import BusSettings
+from vtuber_brain.errors import ConfigError, Problem, Unavailable
+from vtuber_brain.plan import Plan, make_plan
+from vtuber_brain.plugins import survey
+
+State = Literal["ok", "off", "wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One part of the daemon: how it stands, with what, and what to do when it is wrong."""
+
+    part: str
+    state: State
+    detail: str
+
+
+async def findings(config: Path | None) -> list[Finding]:
+    """Look at every part; a finding that is wrong says what to do."""
+    try:
+        plan = make_plan(config)
+    except ConfigError as error:
+        return [Finding("settings", "wrong", str(problem)) for problem in error.problems]
+    settings = plan.settings
+    return [
+        Finding("settings", "ok", str(config or "all defaults")),
+        Finding("persona", "ok", f"{plan.persona.display_name} ({plan.persona.language})"),
+        Finding("model", "ok", f"{settings.model.path} in {plan.model}"),
+        _classifier(plan),
+        _transcripts(plan.transcripts),
+        _chat(plan),
+        await _bus(settings.bus),
+        *_plugins(plan),
+    ]
+
+
+def _classifier(plan: Plan) -> Finding:
+    if plan.classifier is None:
+        return Finding("classifier", "off", "sentiment.enabled is false: rules alone decide")
+    lora = f" with {plan.classifier_lora}" if plan.classifier_lora else ""
+    if plan.classifier_lora and not (Path(plan.classifier_lora) / "adapter_config.json").exists():
+        return Finding("classifier", "wrong", f"{plan.classifier_lora}: no PEFT directory. Correct sentiment.lora")
+    return Finding("classifier", "ok", f"{plan.settings.sentiment.model}{lora}")
+
+
+def _transcripts(path: Path | None) -> Finding:
+    if path is None:
+        return Finding("transcripts", "off", "transcripts.enabled is false: nothing is kept")
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    target = path if path.exists() else folder
+    if not os.access(target, os.W_OK):
+        return Finding("transcripts", "wrong", f"{target}: cannot be written. Change its owner, or transcripts.path")
+    return Finding("transcripts", "ok", str(path))
+
+
+def _chat(plan: Plan) -> Finding:
+    chat = plan.settings.websocket
+    if not chat.enabled:
+        return Finding("chat", "off", "websocket.enabled is false")
+    problem = _taken(chat.host, chat.port, "websocket.port")
+    if problem is not None:
+        return Finding("chat", "wrong", str(problem))
+    return Finding("chat", "ok", f"ws://{chat.host}:{chat.port}/chat{' (token)' if chat.token else ''}")
+
+
+async def _bus(bus: BusSettings) -> Finding:
+    where = f"mqtt://{bus.host}:{bus.port}"
+    if bus.broker == "embedded":
+        problem = broker_problem() or _taken(bus.host, bus.port, "bus.port")
+        return Finding("bus", "wrong", str(problem)) if problem else Finding("bus", "ok", f"{where} (embedded)")
+    try:
+        await broker_answers(bus)
+    except Unavailable as error:
+        return Finding("bus", "wrong", f"{where}: {error}. Start the broker, or correct the [bus] settings")
+    return Finding("bus", "ok", f"{where} answers")
+
+
+def _plugins(plan: Plan) -> list[Finding]:
+    states: dict[str, State] = {"on": "ok", "off": "off", "broken": "wrong"}
+    return [
+        Finding(f"plugin {status.name}", states[status.state], status.detail)
+        for status in survey(plan.settings.plugins)
+    ]
+
+
+def _taken(host: str, port: int, setting: str) -> Problem | None:
+    """Why nothing can listen on host:port, if so."""
+    try:
+        (family, kind, protocol, _, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        fix = f"Stop what listens there (perhaps a daemon that runs already), or change {setting}"
+        return Problem(f"{host}:{port}", (error.strerror or str(error)).lower(), fix)
+    return None
+
+
+def run_check(config: Path | None) -> list[Finding]:
+    """`findings`, from code that is not in an event loop."""
+    return asyncio.run(findings(config))

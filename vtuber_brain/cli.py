@@ -1,0 +1,245 @@
+"""The command line. Each command imports what it needs when it runs, so `--help` is quick and `chat` needs no torch.
+
+Exit codes: 0 done; 1 it went wrong while running; 2 the settings, a file or an argument is wrong; 3 nothing answers at
+the other end or cannot be had at present; 130 interrupted.
+"""
+
+import asyncio
+import json as jsonlib
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from vtuber_brain.errors import BrainError, ConfigError, Problem, RecordError, Refused, Unavailable
+
+DONE, FAILED, WRONG, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
+CHAT_URL = "ws://127.0.0.1:8766/chat"
+
+app = App(name="vtuber-brain", help="The brain of a VTuber as a service.")
+transcripts = App(name="transcripts", help="What was heard and said.")
+models = App(name="models", help="The bundled models.")
+app.command(transcripts)
+app.command(models)
+
+Config = Annotated[Path | None, Parameter(name="--config", help="The TOML file of settings; else all defaults.")]
+Url = Annotated[str, Parameter(name="--url", help="The daemon's chat.")]
+Token = Annotated[str | None, Parameter(name="--token", env_var="VTB_WEBSOCKET__TOKEN", help="The chat's token.")]
+In = Annotated[Path, Parameter(name="--in", help="The file to read, JSON lines.")]
+
+
+@app.command
+def run(*, config: Config = None) -> None:
+    """Run the daemon until it is told to stop (SIGTERM, ctrl-C). SIGHUP reloads persona, lists and thresholds."""
+    from vtuber_brain import app as daemon
+    from vtuber_brain.config import secrets
+    from vtuber_brain.console import welcome
+    from vtuber_brain.plan import make_plan
+    from vtuber_brain.runtime import logs
+
+    plan = make_plan(config)
+    logs.setup(plan.settings.logs.level, plan.settings.logs.format, secrets(plan.settings))
+    asyncio.run(daemon.run(plan, config, welcome))
+
+
+@app.command
+def check(*, config: Config = None) -> int:
+    """Say what `run` would start and everything that is wrong. Exit 0 when it could start, else 2."""
+    from vtuber_brain.check import findings
+    from vtuber_brain.console import show_findings
+
+    found = asyncio.run(findings(config))
+    show_findings(found)
+    return WRONG if any(finding.state == "wrong" for finding in found) else DONE
+
+
+@app.command
+def chat(*, url: Url = CHAT_URL, token: Token = None, name: str = "guest", persona: str = "mori") -> None:
+    """Chat with her as a viewer: type, see the verdict and the mood, read her reply. /help lists the commands."""
+    from vtuber_brain.chat.viewer import view
+
+    asyncio.run(view(url, token, name, persona=persona))
+
+
+@app.command
+def replay(
+    file: Path, *, url: Url = CHAT_URL, token: Token = None, speed: float = 1.0, loop: bool = False, json: bool = False
+) -> None:
+    """Feed a recorded stream into the running daemon and say what became of every message."""
+    from rich.console import Console
+
+    from vtuber_brain.chat.ledger import table
+    from vtuber_brain.chat.replay import replay as play
+
+    summary = asyncio.run(play(url, token, file, speed=speed, loop=loop))
+    if json:
+        _say(jsonlib.dumps(asdict(summary)))
+    else:
+        Console().print(table(summary))
+
+
+@app.command
+def generate(
+    *,
+    model: Annotated[str, Parameter(help="bundled:NAME, a directory, or a hub id.")],
+    in_: In,
+    out: Annotated[Path, Parameter(help="The file to write, one answer a line.")],
+    dtype: Annotated[
+        Literal["auto", "model", "bf16", "fp16", "fp32"], Parameter(help="model: as the weights were saved.")
+    ] = "model",
+    device: Literal["auto", "cpu", "cuda"] = "auto",
+    slots: Annotated[int, Parameter(help="Requests computed at once.")] = 8,
+    threads: Annotated[int, Parameter(help="CPU threads; 0: all cores.")] = 0,
+) -> None:
+    """Answer a file of requests with the engine, all batched. A line that fails is answered by its error."""
+    from vtuber_brain.engine.offline import generate_file
+    from vtuber_brain.engine.wire import Configure
+    from vtuber_brain.models import resolve
+
+    configure = Configure(resolve(model), dtype=dtype, device=device, num_slots=slots, threads=threads)
+    answered, failed = generate_file(in_, out, configure)
+    _tell(f"{answered} answered, {failed} failed: {out}")
+
+
+@app.command
+def classify(
+    *,
+    in_: Annotated[Path | None, Parameter(name="--in", help="Lines of {text}; else standard input.")] = None,
+    json: Annotated[bool, Parameter(help="One JSON object a line instead of columns.")] = False,
+    config: Config = None,
+) -> None:
+    """Judge lines of {"text"}: mood, verdict and reasons of each."""
+    from vtuber_brain.console import show_verdict
+    from vtuber_brain.judging import verdicts
+
+    async def judge() -> None:
+        with _lines(in_) as (name, lines):
+            async for verdict in verdicts(lines, name, config):
+                _say(jsonlib.dumps(verdict, ensure_ascii=False)) if json else show_verdict(verdict)
+
+    asyncio.run(judge())
+
+
+@app.command
+def retrain(
+    *,
+    classifier: Annotated[bool, Parameter(help="Train the chat classifier.")] = False,
+    data: Annotated[Path, Parameter(help="Folder of labelled files.")],
+    out: Annotated[Path, Parameter(help="Folder to write the PEFT weights to; must not exist.")],
+) -> None:
+    """Train the chat classifier's lora from labelled files, and say how good it is."""
+    from vtuber_brain.models import resolve
+    from vtuber_brain.retrain.classifier import TrainSettings, train_classifier
+
+    if not classifier:
+        raise ConfigError([Problem("retrain", "nothing to train was named", "Give --classifier")])
+    scores = train_classifier(Path(resolve("bundled:minilm-chat")), data, out, settings=TrainSettings(), progress=_tell)
+    _say(str(scores))
+
+
+@transcripts.command(name="stats")
+def transcript_stats(*, config: Config = None) -> None:
+    """What was heard, denied, dropped and said, stream by stream."""
+    from rich.console import Console
+
+    from vtuber_brain.transcripts.export import stats, table
+
+    Console().print(table(stats(_database(config))))
+
+
+@transcripts.command(name="export")
+def transcript_export(
+    *,
+    out: Annotated[Path | None, Parameter(help="The file to write; else standard output.")] = None,
+    stream: Annotated[int | None, Parameter(help="One stream's turns only.")] = None,
+    retracted: Annotated[bool, Parameter(help="Also what was taken back.")] = False,
+    config: Config = None,
+) -> None:
+    """Every turn as a JSON line: message, verdict, reply, persona, model, timings."""
+    from vtuber_brain.transcripts.export import export
+
+    turns = export(_database(config), stream=stream, retracted=retracted)
+    with out.open("w", encoding="utf-8") if out is not None else nullcontext(sys.stdout) as target:
+        for turn in turns:
+            target.write(jsonlib.dumps(turn, ensure_ascii=False) + "\n")
+
+
+@models.command(name="fetch")
+def models_fetch(*names: str) -> None:
+    """Fetch the bundled models into the cache (VTB_CACHE), all or those named; what is there already costs nothing."""
+    from vtuber_brain.models import CATALOGUE, fetch
+
+    for name in names or CATALOGUE:
+        fetch(name, _tell)
+
+
+@models.command(name="list")
+def models_list() -> None:
+    """The bundled models, and where each is."""
+    from vtuber_brain.models import CATALOGUE, resolve
+
+    for name in CATALOGUE:
+        try:
+            _say(f"bundled:{name}  {resolve(f'bundled:{name}')}")
+        except ConfigError:
+            _say(f"bundled:{name}  not fetched")
+
+
+def main() -> None:
+    """Run one command; what goes wrong on purpose becomes a line on stderr and an exit code."""
+    try:
+        sys.exit(app())
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except (BrainError, OSError, BaseExceptionGroup) as error:
+        sys.exit(_complain(error))
+
+
+def _complain(error: BaseException) -> int:
+    """Print what went wrong and give the exit code; what nobody expected is raised on."""
+    from vtuber_brain.console import show_problems
+
+    leaves = list(_leaves(error))
+    if not all(isinstance(leaf, BrainError | OSError) for leaf in leaves):
+        raise error
+    for leaf in leaves:
+        show_problems(leaf.problems if isinstance(leaf, ConfigError) else [str(leaf)])
+    if any(isinstance(leaf, ConfigError | RecordError | Refused | OSError) for leaf in leaves):
+        return WRONG
+    return UNAVAILABLE if any(isinstance(leaf, Unavailable) for leaf in leaves) else FAILED
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _database(config: Path | None) -> Path:
+    from vtuber_brain.config import load, state_dir
+
+    return load(config).transcripts.path or state_dir() / "transcripts.db"
+
+
+@contextmanager
+def _lines(path: Path | None) -> Iterator[tuple[str, Iterable[str]]]:
+    """A file's lines, or standard input's, with the name to use in complaints."""
+    if path is None:
+        yield "standard input", sys.stdin
+        return
+    with path.open(encoding="utf-8") as file:
+        yield str(path), file
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - progress is for people, answers are for pipes
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201

@@ -1,0 +1,153 @@
+"""The way of one message, readable as one function: `Pipeline.handle`. Many think side by side, one speaks (floor.py).
+
+It decides nothing about sockets, processes or files: it is given rooms and calls them in order.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from vtuber_brain.chat.inbox import Inbox
+from vtuber_brain.config import Settings
+from vtuber_brain.context.memory import Memory
+from vtuber_brain.context.prompt import build
+from vtuber_brain.messages import ChatMessage, Drop, Incoming, Judged, Retraction, Verdict
+from vtuber_brain.plugin_api import Recall
+from vtuber_brain.publisher import Publisher
+from vtuber_brain.replies import Mouth, Thought
+from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sentiment.judge import Judge
+
+log = structlog.get_logger(__name__)
+
+_DROPS = {"muted": Drop.MUTED, "stopping": Drop.STOPPING}
+
+
+class Pipeline:
+    """Takes what sources deliver, and turns it into verdicts, utterances and turns."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        *,
+        inbox: Inbox,
+        judge: Judge,
+        memory: Memory,
+        mouth: Mouth,
+        publisher: Publisher,
+        recalls: Sequence[Recall],
+    ) -> None:
+        self.muted = False
+        self.stopping = False
+        self._settings, self._metrics = settings, metrics
+        self._inbox, self._judge, self._memory, self._mouth = inbox, judge, memory, mouth
+        self._publisher, self._recalls = publisher, recalls
+        self._thoughts: dict[str, Thought] = {}
+
+    async def receive(self, incoming: Incoming) -> None:
+        """What a source delivers. Returns once it is stored; raises Unavailable, having taken it in, if it is not."""
+        if isinstance(incoming, Retraction):
+            self.retract(incoming)
+            await self._publisher.record(incoming)
+            return
+        self._metrics.received.labels(incoming.source).inc()
+        try:
+            await self._publisher.record(incoming)
+        finally:
+            if self.stopping:
+                self._publisher.drop(incoming, Drop.STOPPING)
+            else:
+                self._inbox.offer(incoming)
+
+    async def run(self) -> None:
+        """Think about messages as places become free, until cancelled."""
+        places = asyncio.Semaphore(self._settings.speech.thinking)
+        async with asyncio.TaskGroup() as group:
+            while True:
+                await places.acquire()
+                thought = Thought(await self._inbox.take())
+                thought.task = group.create_task(self._think(thought), name=f"thought-{thought.reply_id}")
+                thought.task.add_done_callback(lambda _: places.release())
+
+    async def handle(self, thought: Thought) -> None:
+        """The way of one message."""
+        message = thought.message
+        thought.verdict = verdict = await self._judge.message(message)
+        self._mouth.note(thought, "judged")
+        await self._publisher.publish(Judged(message, verdict))
+        if verdict.action == "deny":
+            return
+        if self.muted:
+            self._publisher.drop(message, Drop.MUTED)
+            return
+        facts = await self._recall(message)
+        recalled = self._memory.recall(message)
+        prompt = build(self._mouth.persona, recalled, facts, message, verdict.text, verdict.mood, self._settings.memory)
+        turn = await self._mouth.answer(thought, prompt)
+        self._memory.remember(turn)
+        await self._publisher.publish(turn)
+
+    def retract(self, retraction: Retraction) -> None:
+        """Take words back wherever they are by now (law 3): waiting, being answered, remembered."""
+        self._inbox.retract(retraction)
+        for thought in list(self._thoughts.values()):
+            if retraction.covers(thought.message):
+                thought.stop("retracted", retraction.scope)
+        self._memory.retract(retraction)
+
+    def skip(self) -> bool:
+        """Cut the reply that is being spoken; False when nobody speaks."""
+        if self._mouth.speaking is None:
+            return False
+        self._mouth.speaking.stop("cut", "skip")
+        return True
+
+    def mute(self) -> None:
+        """Say nothing from now on; what is being thought or said ends at once."""
+        self.muted = True
+        self._stop_all("muted")
+
+    def unmute(self) -> None:
+        """Speak again."""
+        self.muted = False
+
+    async def say(self, text: str) -> Verdict:
+        """Speak the operator's words before any reply that waits; they pass the same gate as the model's."""
+        return await self._mouth.say(text)
+
+    async def drain(self, patience_s: float) -> None:
+        """Begin nothing new; let running replies end by themselves for `patience_s`, then cut them."""
+        self.stopping = True
+        self._inbox.drain(Drop.STOPPING)
+        tasks = [thought.task for thought in self._thoughts.values() if thought.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=patience_s)
+            self._stop_all("stopping")
+            await asyncio.wait(tasks, timeout=1)
+
+    async def _think(self, thought: Thought) -> None:
+        """`handle`, and what becomes of a message when it is stopped from outside or breaks."""
+        self._thoughts[thought.reply_id] = thought
+        self._metrics.thinking.set(len(self._thoughts))
+        try:
+            await self.handle(thought)
+        except asyncio.CancelledError:
+            if thought.ending is None:
+                raise
+            self._publisher.drop(thought.message, _DROPS.get(thought.ending.reason, Drop.RETRACTED))
+        except Exception:  # the boundary of one message
+            self._metrics.errors.labels("message").inc()
+            log.exception("message_failed", reply_id=thought.reply_id)
+        finally:
+            del self._thoughts[thought.reply_id]
+            self._metrics.thinking.set(len(self._thoughts))
+
+    def _stop_all(self, reason: str) -> None:
+        for thought in list(self._thoughts.values()):
+            thought.stop("cut" if thought.said else "failed", reason)
+
+    async def _recall(self, message: ChatMessage) -> list[str]:
+        found = await asyncio.gather(*(recall.recall(message) for recall in self._recalls))
+        return [fact for facts in found for fact in facts]

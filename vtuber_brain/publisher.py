@@ -1,0 +1,56 @@
+"""Where events leave the brain: first into the transcript, then to every sink, in the order in which they happened."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from vtuber_brain.errors import Unavailable
+from vtuber_brain.messages import ChatMessage, Drop, Dropped, Event, Incoming
+from vtuber_brain.plugin_api import Sink
+from vtuber_brain.runtime.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+MAX_WAITING_DROPS = 4096
+"""Beyond that a drop is counted in the metrics and neither recorded nor shown: a flood must not fill the memory."""
+
+
+class Record(Protocol):
+    """Writes to the transcript; returns once it is safe. Raises Unavailable when it cannot."""
+
+    async def __call__(self, event: Incoming | Event, /) -> None:
+        """Write one thing that came in or happened."""
+
+
+class Publisher:
+    """Records and emits. A transcript that cannot be written does not silence her."""
+
+    def __init__(self, record: Record, sinks: Sequence[Sink], metrics: Metrics) -> None:
+        self.record = record
+        self._sinks, self._metrics = sinks, metrics
+        self._drops: asyncio.Queue[Dropped] = asyncio.Queue(MAX_WAITING_DROPS)
+
+    async def run(self) -> None:
+        """Publish the drops that were noted, until cancelled."""
+        while True:
+            await self.publish(await self._drops.get())
+
+    async def publish(self, event: Event) -> None:
+        """Record one event and hand it to every sink."""
+        try:
+            await self.record(event)
+        except Unavailable as error:
+            self._metrics.errors.labels("transcript").inc()
+            log.warning("not_recorded", kind=type(event).__name__, reason=str(error))
+        for sink in self._sinks:
+            await sink.emit(event)
+
+    def drop(self, message: ChatMessage, reason: Drop) -> None:
+        """Note that a message ends here; it is published soon, by `run`, so that the inbox never waits."""
+        self._metrics.dropped.labels(reason.value).inc()
+        try:
+            self._drops.put_nowait(Dropped(message, reason))
+        except asyncio.QueueFull:
+            self._metrics.errors.labels("drops").inc()

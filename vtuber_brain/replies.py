@@ -1,0 +1,234 @@
+"""One reply, from its prompt to its last sentence: the model's words, cut, screened, and said in their turn.
+
+Whatever ends it becomes the outcome of its turn; nothing here raises for what happens to a single reply.
+"""
+
+import asyncio
+import contextlib
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from vtuber_brain.config import SpeechSettings
+from vtuber_brain.context.personas import Persona
+from vtuber_brain.engine.client import Engine, Request
+from vtuber_brain.engine.wire import Sampling, Usage
+from vtuber_brain.errors import EngineDown, RequestFailed
+from vtuber_brain.floor import Floor, Priority
+from vtuber_brain.messages import ChatMessage, Cue, Mood, Outcome, Turn, Utterance, Verdict
+from vtuber_brain.publisher import Publisher
+from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sentiment.judge import Judge
+from vtuber_brain.speech.stream import Line, Speech
+
+log = structlog.get_logger(__name__)
+
+
+class Stopped(Exception):
+    """A reply ends before the model is done: with this outcome, for this reason."""
+
+    def __init__(self, outcome: Outcome, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome, self.reason = outcome, reason
+
+
+@dataclass(slots=True)
+class Thought:
+    """One message on its way: the task that works on it, what was said so far, and why it was stopped, if it was."""
+
+    message: ChatMessage
+    task: asyncio.Task[None] | None = None
+    verdict: Verdict | None = None
+    reply_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
+    said: list[str] = field(default_factory=list)
+    ending: Stopped | None = None
+    over: bool = False
+    timings_ms: dict[str, float] = field(default_factory=dict)
+
+    def stop(self, outcome: Outcome, reason: str) -> None:
+        """End it at the next moment it waits for anything; without effect once it is over."""
+        if self.ending is None and not self.over and self.task is not None:
+            self.ending = Stopped(outcome, reason)
+            self.task.cancel()
+
+
+class Mouth:
+    """What a persona answers with: many replies may be in the making, one of them holds the floor."""
+
+    def __init__(
+        self,
+        persona: Persona,
+        settings: SpeechSettings,
+        metrics: Metrics,
+        *,
+        judge: Judge,
+        engine: Engine,
+        model: str,
+        publisher: Publisher,
+    ) -> None:
+        self.persona = persona
+        self.speaking: Thought | None = None
+        self._settings, self._metrics = settings, metrics
+        self._judge, self._engine, self._model, self._publisher = judge, engine, model, publisher
+        self._floor = Floor()
+
+    async def answer(self, thought: Thought, prompt: list[dict[str, str]]) -> Turn:
+        """Think and speak; whatever ends it becomes the turn's outcome. After it, the thought cannot be stopped."""
+        ended = Stopped("spoken", "")
+        try:
+            await self._speak_or_retry(thought, prompt)
+        except Stopped as stopped:
+            ended = stopped
+        except RequestFailed as failure:
+            ended = Stopped("failed", failure.code)
+        except EngineDown:
+            ended = Stopped("failed", "engine_down")
+        except asyncio.CancelledError:
+            if thought.ending is None or thought.task is None:
+                raise
+            ended = thought.ending
+            thought.task.uncancel()
+        thought.over = True
+        self.note(thought, "ended")
+        self._metrics.replies.labels(ended.outcome).inc()
+        fields = {"outcome": ended.outcome, "reason": ended.reason, **thought.timings_ms}
+        log.info("reply_ended", reply_id=thought.reply_id, **fields)
+        return self._turn(thought, ended)
+
+    async def say(self, text: str) -> Verdict:
+        """Speak somebody's words before any reply that waits, if the gate lets them pass."""
+        verdict = await self._judge.sentence(text, self.persona.blocked_topics)
+        if verdict.action == "allow":
+            reply_id, lang = uuid.uuid4().hex[:12], self.persona.language
+            mood = verdict.mood.sentiment if verdict.mood is not None else None
+            async with self._floor.held(Priority.HIGH):
+                said = Utterance(reply_id, 0, verdict.text, None, mood, lang, True, None, time.time())
+                await self._publisher.publish(said)
+        return verdict
+
+    async def _speak_or_retry(self, thought: Thought, prompt: list[dict[str, str]]) -> None:
+        """Ask once more when the engine dies before anything was said; wait for one that is starting."""
+        for is_last in (False, True):
+            await self._in_time(thought, self._engine.wait_ready)
+            try:
+                await self._speak(thought, prompt)
+            except EngineDown:
+                if is_last or thought.said:
+                    raise
+            else:
+                return
+
+    async def _speak(self, thought: Thought, prompt: list[dict[str, str]]) -> None:
+        """Sentence by sentence as the model writes; the floor is taken with the first and kept to the last."""
+        speech = Speech(self.persona.cues.names, self._settings.max_sentence_chars)
+        async with contextlib.AsyncExitStack() as floor, contextlib.aclosing(self._words(thought, prompt)) as words:
+            async for piece in words:
+                for line in speech.feed(piece):
+                    await self._say(thought, line, floor)
+                    if len(thought.said) == self._settings.max_sentences:
+                        return
+            rest = speech.flush()
+            for line in rest:
+                await self._say(thought, line, floor, final=line is rest[-1])
+        if not thought.said:
+            raise Stopped("failed", "empty")
+
+    async def _words(self, thought: Thought, prompt: list[dict[str, str]]) -> AsyncGenerator[str, None]:
+        style, sampling = self.persona.style, self.persona.sampling
+        request = Request(prompt, style.max_tokens, Sampling(**sampling.model_dump()), self.persona.stop)
+        async with contextlib.aclosing(self._engine.generate(request)) as stream:
+            async for piece in stream:
+                if isinstance(piece, Usage):
+                    thought.timings_ms["engine_first_token"] = round(piece.first_token_ms, 1)
+                else:
+                    self.note(thought, "first_token")
+                    yield piece
+
+    async def _say(
+        self, thought: Thought, line: Line, floor: contextlib.AsyncExitStack, *, final: bool = False
+    ) -> None:
+        """One sentence: screened, in its turn, published. Raises Stopped if the gate keeps it back or it is stale."""
+        mood = await self._screen(thought, line.text) if line.text else None
+        if self.speaking is not thought:
+            self.note(thought, "first_sentence")
+            await self._in_time(thought, lambda: floor.enter_async_context(self._mouth(thought)))
+            self.note(thought, "floor")
+        if line.text:
+            final = final or len(thought.said) + 1 == self._settings.max_sentences
+            await self._publisher.publish(self._utterance(thought, line, mood, final=final))
+            self._metrics.utterances.inc()
+            thought.said.append(line.text)
+        elif line.cue is not None:
+            await self._publisher.publish(line.cue)
+
+    async def _screen(self, thought: Thought, text: str) -> Mood | None:
+        """The output gate: the sentence's mood, or Stopped for one that must not be heard; the reply ends with it."""
+        verdict = await self._judge.sentence(text, self.persona.blocked_topics)
+        if verdict.action == "deny":
+            for reason in verdict.reasons:
+                self._metrics.unspoken.labels(reason).inc()
+            raise Stopped("cut" if thought.said else "refused", verdict.reasons[0])
+        return verdict.mood
+
+    @contextlib.asynccontextmanager
+    async def _mouth(self, thought: Thought) -> AsyncIterator[None]:
+        priority = Priority.HIGH if thought.message.is_money else Priority.NORMAL
+        async with self._floor.held(priority):
+            self.speaking = thought
+            try:
+                yield
+            finally:
+                self.speaking = None
+
+    async def _in_time(self, thought: Thought, step: Callable[[], Awaitable[object]]) -> None:
+        """Wait for a step until the reply is stale: fresh beats complete."""
+        deadline_s = thought.message.received_s + self._settings.stale_s
+        if time.monotonic() > deadline_s:
+            raise Stopped("failed", "stale")
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                await step()
+        except TimeoutError:
+            raise Stopped("failed", "stale") from None
+
+    def note(self, thought: Thought, stage: str) -> None:
+        """Remember how long after its arrival the message reached a stage for the first time."""
+        if stage not in thought.timings_ms:
+            passed_s = time.monotonic() - thought.message.received_s
+            thought.timings_ms[stage] = round(passed_s * 1000, 1)
+            self._metrics.stage.labels(stage).observe(passed_s)
+
+    def _utterance(self, thought: Thought, line: Line, mood: Mood | None, *, final: bool) -> Utterance:
+        return Utterance(
+            reply_id=thought.reply_id,
+            seq=len(thought.said),
+            text=line.text,
+            cue=line.cue or self._default_cue(thought),
+            mood=mood.sentiment if mood is not None else None,
+            lang=self.persona.language,
+            final=final,
+            in_reply_to=thought.message,
+            created_at=time.time(),
+        )
+
+    def _default_cue(self, thought: Thought) -> Cue | None:
+        default = self.persona.cues.default
+        return Cue(default) if default is not None and not thought.said else None
+
+    def _turn(self, thought: Thought, ended: Stopped) -> Turn:
+        said = " ".join(thought.said)
+        return Turn(
+            reply_id=thought.reply_id,
+            message=thought.message,
+            outcome=ended.outcome,
+            text=said,
+            heard_text=said,
+            persona=self.persona.name,
+            model=self._model,
+            release=None,
+            reason=ended.reason or None,
+            timings_ms=thought.timings_ms,
+        )
