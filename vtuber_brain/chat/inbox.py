@@ -1,0 +1,165 @@
+"""What waits between the sources and the model: bounded, never blocking, every drop with its reason.
+
+Two lanes, chat and money, first in, first out; a full lane loses its oldest (`inbox_full`), and money is taken first,
+never ages and is never crowded out by chat. It judges nothing and does no I/O; its clock is given to it.
+"""
+
+import asyncio
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+
+from vtuber_brain.chat.rate import Bucket
+from vtuber_brain.config import ChatSettings
+from vtuber_brain.messages import ChatMessage, Drop, Retraction
+from vtuber_brain.runtime.metrics import Metrics
+
+MAX_AUTHORS = 16_384
+MAX_BANNED = 65_536
+
+Key = tuple[str, str]
+Lane = OrderedDict[Key, ChatMessage]
+
+
+class Recent:
+    """A set of the last `capacity` things added; the oldest is forgotten first."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._items: OrderedDict[Hashable, None] = OrderedDict()
+
+    def __contains__(self, item: Hashable) -> bool:
+        return item in self._items
+
+    def add(self, item: Hashable) -> bool:
+        """Remember `item`; False when it was already known."""
+        if item in self._items:
+            return False
+        self._items[item] = None
+        if len(self._items) > self._capacity:
+            self._items.popitem(last=False)
+        return True
+
+
+class Inbox:
+    """The messages that wait for the model, for one event loop.
+
+    `on_drop` hears of every message that ends here, with its reason, from inside the call that ends it; it counts them,
+    and must neither raise nor call back. `clock` gives the seconds that `ChatMessage.received_s` is counted in.
+    """
+
+    def __init__(
+        self,
+        settings: ChatSettings,
+        metrics: Metrics,
+        *,
+        on_drop: Callable[[ChatMessage, Drop], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings, self._on_drop, self._clock = settings, on_drop, clock
+        self._chat: Lane = OrderedDict()
+        self._money: Lane = OrderedDict()
+        self._arrived = asyncio.Event()
+        self._seen = Recent(settings.dedupe)
+        self._retracted = Recent(settings.dedupe)
+        self._banned = Recent(MAX_BANNED)
+        self._cleared: dict[str, float] = {}
+        self._authors: OrderedDict[Key, Bucket] = OrderedDict()
+        metrics.inbox.labels("chat").set_function(lambda: len(self._chat))
+        metrics.inbox.labels("money").set_function(lambda: len(self._money))
+
+    def __len__(self) -> int:
+        return len(self._chat) + len(self._money)
+
+    def offer(self, message: ChatMessage) -> Drop | None:
+        """Put `message` in line, or say why not; never waits. A full lane drops its oldest, not the newcomer."""
+        if (reason := self._objection(message)) is not None:
+            self._drop(message, reason)
+            return reason
+        lane, capacity = self._lane(message)
+        if len(lane) >= capacity:
+            self._drop(lane.popitem(last=False)[1], Drop.INBOX_FULL)
+        lane[message.key] = message
+        self._arrived.set()
+        return None
+
+    async def take(self) -> ChatMessage:
+        """The next message to answer, waiting for one. Being cancelled loses none."""
+        while (message := self._next()) is None:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return message
+
+    def retract(self, retraction: Retraction) -> list[ChatMessage]:
+        """Remove what was taken back, and remember it for what has yet to arrive. Returns what was removed."""
+        reason = self._remember(retraction)
+        return self._remove((m for m in self._waiting() if retraction.covers(m)), reason)
+
+    def drain(self, reason: Drop) -> list[ChatMessage]:
+        """Remove everything that waits, for one reason (muted, stopping). Returns what was removed."""
+        return self._remove(self._waiting(), reason)
+
+    def _next(self) -> ChatMessage | None:
+        if self._money:
+            return self._money.popitem(last=False)[1]
+        oldest_s = self._clock() - self._settings.max_age_s
+        while self._chat:
+            message = self._chat.popitem(last=False)[1]
+            if message.received_s >= oldest_s:
+                return message
+            self._drop(message, Drop.TOO_OLD)
+        return None
+
+    def _objection(self, message: ChatMessage) -> Drop | None:
+        author = (message.source, message.author.id)
+        if not self._seen.add(message.key) or message.key in self._lane(message)[0]:
+            return Drop.DUPLICATE
+        if author in self._banned:
+            return Drop.BANNED
+        if message.key in self._retracted or message.at <= self._cleared.get(message.source, -math.inf):
+            return Drop.RETRACTED
+        if not message.is_money and not self._may_speak(author):
+            return Drop.AUTHOR_RATE
+        return None
+
+    def _may_speak(self, author: Key) -> bool:
+        now_s = self._clock()
+        bucket = self._authors.get(author)
+        if bucket is None:
+            bucket = self._authors[author] = Bucket(self._settings.author_burst, self._settings.author_per_s, now_s)
+            if len(self._authors) > MAX_AUTHORS:
+                self._authors.popitem(last=False)
+        else:
+            self._authors.move_to_end(author)
+        return bucket.take(now_s)
+
+    def _remember(self, retraction: Retraction) -> Drop:
+        target = (retraction.source, retraction.target_id)
+        match retraction.scope:
+            case "author":
+                self._banned.add(target)
+                return Drop.BANNED
+            case "message":
+                self._retracted.add(target)
+            case "all":
+                self._cleared[retraction.source] = max(retraction.at, self._cleared.get(retraction.source, -math.inf))
+        return Drop.RETRACTED
+
+    def _lane(self, message: ChatMessage) -> tuple[Lane, int]:
+        if message.is_money:
+            return self._money, self._settings.money_capacity
+        return self._chat, self._settings.capacity
+
+    def _waiting(self) -> list[ChatMessage]:
+        return [*self._money.values(), *self._chat.values()]
+
+    def _remove(self, messages: Iterable[ChatMessage], reason: Drop) -> list[ChatMessage]:
+        removed = list(messages)
+        for message in removed:
+            del self._lane(message)[0][message.key]
+            self._drop(message, reason)
+        return removed
+
+    def _drop(self, message: ChatMessage, reason: Drop) -> None:
+        self._on_drop(message, reason)
