@@ -4,8 +4,12 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from vtuber_brain import models
+
+settings.register_profile("busy-machine", deadline=None)
+settings.load_profile("busy-machine")
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models run fastest on one; two test processes share the cores

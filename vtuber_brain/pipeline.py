@@ -5,6 +5,7 @@ It decides nothing about sockets, processes or files: it is given rooms and call
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -86,7 +87,7 @@ class Pipeline:
         recalled = self._memory.recall(message)
         prompt = build(self._mouth.persona, recalled, facts, message, verdict.text, verdict.mood, self._settings.memory)
         turn = await self._mouth.answer(thought, prompt)
-        self._memory.remember(turn)
+        self._memory.remember(replace(turn, message=replace(message, text=verdict.text)))
         await self._publisher.publish(turn)
 
     def retract(self, retraction: Retraction) -> None:

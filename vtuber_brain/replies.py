@@ -79,7 +79,7 @@ class Mouth:
         """Think and speak; whatever ends it becomes the turn's outcome. After it, the thought cannot be stopped."""
         ended = Stopped("spoken", "")
         try:
-            await self._speak_or_retry(thought, prompt)
+            await self._speak_or_stand_in(thought, prompt)
         except Stopped as stopped:
             ended = stopped
         except RequestFailed as failure:
@@ -109,22 +109,32 @@ class Mouth:
                 await self._publisher.publish(said)
         return verdict
 
+    async def _speak_or_stand_in(self, thought: Thought, prompt: list[dict[str, str]]) -> None:
+        """When the gate kept back all there was to say, a safe line of the persona's is tried at the same gate."""
+        try:
+            await self._speak_or_retry(thought, prompt)
+        except Stopped as stopped:
+            if stopped.outcome == "refused" and self.persona.safe_lines:
+                with contextlib.suppress(Stopped):
+                    await self._speak(thought, self._safe_words(thought))
+            raise
+
     async def _speak_or_retry(self, thought: Thought, prompt: list[dict[str, str]]) -> None:
         """Ask once more when the engine dies before anything was said; wait for one that is starting."""
         for is_last in (False, True):
             await self._in_time(thought, self._engine.wait_ready)
             try:
-                await self._speak(thought, prompt)
+                await self._speak(thought, self._words(thought, prompt))
             except EngineDown:
                 if is_last or thought.said:
                     raise
             else:
                 return
 
-    async def _speak(self, thought: Thought, prompt: list[dict[str, str]]) -> None:
-        """Sentence by sentence as the model writes; the floor is taken with the first and kept to the last."""
+    async def _speak(self, thought: Thought, words: AsyncGenerator[str, None]) -> None:
+        """Sentence by sentence as the words come; the floor is taken with the first and kept to the last."""
         speech = Speech(self.persona.cues.names, self._settings.max_sentence_chars)
-        async with contextlib.AsyncExitStack() as floor, contextlib.aclosing(self._words(thought, prompt)) as words:
+        async with contextlib.AsyncExitStack() as floor, contextlib.aclosing(words):
             async for piece in words:
                 for line in speech.feed(piece):
                     await self._say(thought, line, floor)
@@ -147,6 +157,10 @@ class Mouth:
                     self.note(thought, "first_token")
                     yield piece
 
+    async def _safe_words(self, thought: Thought) -> AsyncGenerator[str, None]:
+        lines = self.persona.safe_lines
+        yield lines[int(thought.reply_id, 16) % len(lines)]
+
     async def _say(
         self, thought: Thought, line: Line, floor: contextlib.AsyncExitStack, *, final: bool = False
     ) -> None:
@@ -160,7 +174,7 @@ class Mouth:
             final = final or len(thought.said) + 1 == self._settings.max_sentences
             await self._publisher.publish(self._utterance(thought, line, mood, final=final))
             self._metrics.utterances.inc()
-            thought.said.append(line.text)
+            thought.said.append(line.written)
         elif line.cue is not None:
             await self._publisher.publish(line.cue)
 
