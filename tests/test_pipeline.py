@@ -298,6 +298,18 @@ async def test_no_more_sentences_than_the_settings_allow_and_the_model_is_told_t
     assert brain.turns()["count"].outcome == "spoken"
 
 
+@pytest.mark.parametrize(
+    ("finish_reason", "said"), [("length", ["One is whole."]), ("stop", ["One is whole.", "Half a"])]
+)
+async def test_half_a_sentence_is_not_spoken_when_the_tokens_ran_out(finish_reason, said):
+    brain = Brain(says("One is whole.", " Half a"))
+    brain.engine.finish_reason = finish_reason
+    async with running(brain):
+        await brain.pipeline.receive(message("go on"))
+        await brain.out.until(lambda out: out.of(Turn))
+    assert [text for _, text in brain.said()] == said
+
+
 async def test_mute_stops_at_once_and_drops_until_unmuted():
     gate = asyncio.Event()
     async with running(Brain(says("Hello.", " More.", gate, " Never this."))) as brain:

@@ -139,6 +139,7 @@ class App:
     async def _announce(self, on_started: OnStarted) -> None:
         """Say that she can talk: to systemd, and to the terminal."""
         facts = await self._engine.wait_ready()
+        await self._mouth.warm_up()
         chat = self._plan.settings.websocket
         port = await self._chat.listening() if self._chat is not None else None
         bus = self._bus_settings

@@ -14,8 +14,9 @@ import structlog
 
 from vtuber_brain.config import SpeechSettings
 from vtuber_brain.context.personas import Persona
+from vtuber_brain.context.prompt import opening
 from vtuber_brain.engine.client import Engine, Request
-from vtuber_brain.engine.wire import Sampling, Usage
+from vtuber_brain.engine.wire import Done, Sampling
 from vtuber_brain.errors import EngineDown, RequestFailed
 from vtuber_brain.floor import Floor, Priority
 from vtuber_brain.messages import ChatMessage, Cue, Mood, Outcome, Turn, Utterance, Verdict
@@ -46,6 +47,7 @@ class Thought:
     said: list[str] = field(default_factory=list)
     ending: Stopped | None = None
     over: bool = False
+    out_of_tokens: bool = False
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     def stop(self, outcome: Outcome, reason: str) -> None:
@@ -98,6 +100,14 @@ class Mouth:
         log.info("reply_ended", reply_id=thought.reply_id, **fields)
         return self._turn(thought, ended)
 
+    async def warm_up(self) -> None:
+        """Let the engine compute what every prompt of this persona begins with, so that the first reply finds it."""
+        anybody = {"role": "user", "content": "..."}
+        request = Request([*opening(self.persona), anybody], 1, Sampling())
+        with contextlib.suppress(EngineDown, RequestFailed):
+            async for _ in self._engine.generate(request):
+                pass
+
     async def say(self, text: str) -> Verdict:
         """Speak somebody's words before any reply that waits, if the gate lets them pass."""
         verdict = await self._judge.sentence(text, self.persona.blocked_topics)
@@ -141,6 +151,8 @@ class Mouth:
                     if len(thought.said) == self._settings.max_sentences:
                         return
             rest = speech.flush()
+            if thought.out_of_tokens and thought.said and rest and _is_unfinished(rest[-1].text):
+                rest.pop()  # half a sentence is worse than none
             for line in rest:
                 await self._say(thought, line, floor, final=line is rest[-1])
         if not thought.said:
@@ -151,8 +163,9 @@ class Mouth:
         request = Request(prompt, style.max_tokens, Sampling(**sampling.model_dump()), self.persona.stop)
         async with contextlib.aclosing(self._engine.generate(request)) as stream:
             async for piece in stream:
-                if isinstance(piece, Usage):
-                    thought.timings_ms["engine_first_token"] = round(piece.first_token_ms, 1)
+                if isinstance(piece, Done):
+                    thought.timings_ms["engine_first_token"] = round(piece.usage.first_token_ms, 1)
+                    thought.out_of_tokens = piece.finish_reason == "length"
                 else:
                     self.note(thought, "first_token")
                     yield piece
@@ -246,3 +259,7 @@ class Mouth:
             reason=ended.reason or None,
             timings_ms=thought.timings_ms,
         )
+
+
+def _is_unfinished(sentence: str) -> bool:
+    return sentence[-1:].isalnum() or sentence[-1:] in {",", ";", ":", "-", "'"}

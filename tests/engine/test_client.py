@@ -10,7 +10,7 @@ import pytest
 from tests.support.families import save_talker
 from vtuber_brain.config import EngineSettings, ModelSettings
 from vtuber_brain.engine.client import LocalEngine, Request
-from vtuber_brain.engine.wire import Sampling, Usage
+from vtuber_brain.engine.wire import Done, Sampling
 from vtuber_brain.errors import EngineDown, Refused, RequestFailed
 from vtuber_brain.runtime.metrics import Metrics
 
@@ -46,8 +46,8 @@ def request(text="hello", max_tokens=12, **sampling):
 
 async def collect(engine, asked):
     pieces = [piece async for piece in engine.generate(asked)]
-    assert isinstance(pieces[-1], Usage)
-    return "".join(pieces[:-1]), pieces[-1]
+    assert isinstance(pieces[-1], Done)
+    return "".join(pieces[:-1]), pieces[-1].usage
 
 
 async def test_a_reply_streams_and_ends_with_its_usage(talker):

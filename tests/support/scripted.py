@@ -4,7 +4,7 @@ import asyncio
 import time
 
 from vtuber_brain.engine.client import Request
-from vtuber_brain.engine.wire import Usage
+from vtuber_brain.engine.wire import Done, Usage
 from vtuber_brain.messages import Author, ChatMessage, Mood
 
 
@@ -13,6 +13,7 @@ class ScriptedEngine:
 
     def __init__(self, script):
         self.script, self.requests, self.left_early = script, [], 0
+        self.finish_reason = "stop"
 
     async def wait_ready(self):
         return {}
@@ -31,7 +32,7 @@ class ScriptedEngine:
                     case _:
                         raise piece
             ended = True
-            yield Usage(1, 0, 1, 0.0, 0.0, 0.0)
+            yield Done("", self.finish_reason, Usage(1, 0, 1, 0.0, 0.0, 0.0))
         finally:
             self.left_early += not ended
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from vtuber_brain.config import EngineSettings, ModelSettings
 from vtuber_brain.engine import wire
-from vtuber_brain.engine.wire import Delta, Done, Failed, Sampling, Usage
+from vtuber_brain.engine.wire import Delta, Done, Failed, Sampling
 from vtuber_brain.errors import EngineDown, RequestFailed, Unavailable, WireError
 from vtuber_brain.runtime.child import Child, State, Supervision
 from vtuber_brain.runtime.metrics import Metrics
@@ -37,8 +37,8 @@ class Engine(Protocol):
         """Facts about the engine, as soon as it can answer."""
         ...
 
-    def generate(self, request: Request) -> AsyncGenerator[str | Usage, None]:
-        """Pieces of text as they come, then one Usage. Raises RequestFailed or EngineDown."""
+    def generate(self, request: Request) -> AsyncGenerator[str | Done, None]:
+        """Pieces of text as they come, then how it ended and what it cost. Raises RequestFailed or EngineDown."""
         ...
 
 
@@ -79,7 +79,7 @@ class LocalEngine:
         """The worker's facts, as soon as it can answer."""
         return await self._child.wait_ready()
 
-    async def generate(self, request: Request) -> AsyncGenerator[str | Usage, None]:
+    async def generate(self, request: Request) -> AsyncGenerator[str | Done, None]:
         """See Engine. A stream left early, or timed out, is cancelled in the worker."""
         generate = self._wire_request(request)
         # Bounded by max_tokens: the worker sends at most one delta a token and one ending.
@@ -129,12 +129,12 @@ class LocalEngine:
         self._report(state, reason)
 
 
-def _pieces(event: Delta | Done | Failed | EngineDown) -> list[str | Usage]:
+def _pieces(event: Delta | Done | Failed | EngineDown) -> list[str | Done]:
     match event:
         case Delta(text=text):
             return [text] if text else []
-        case Done(usage=usage):
-            return [usage]
+        case Done():
+            return [event]
         case Failed(code=code, detail=detail):
             raise RequestFailed(code, detail)
         case EngineDown():
