@@ -299,10 +299,15 @@ async def test_no_more_sentences_than_the_settings_allow_and_the_model_is_told_t
 
 
 @pytest.mark.parametrize(
-    ("finish_reason", "said"), [("length", ["One is whole."]), ("stop", ["One is whole.", "Half a"])]
+    ("finish_reason", "rest", "said"),
+    [
+        ("length", " Half a", ["One is whole."]),
+        ("length", " So is two.", ["One is whole.", "So is two."]),
+        ("stop", " Half a", ["One is whole.", "Half a"]),
+    ],
 )
-async def test_half_a_sentence_is_not_spoken_when_the_tokens_ran_out(finish_reason, said):
-    brain = Brain(says("One is whole.", " Half a"))
+async def test_half_a_sentence_is_not_spoken_when_the_tokens_ran_out(finish_reason, rest, said):
+    brain = Brain(says("One is whole.", rest))
     brain.engine.finish_reason = finish_reason
     async with running(brain):
         await brain.pipeline.receive(message("go on"))

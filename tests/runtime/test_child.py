@@ -6,8 +6,8 @@ import os
 import signal
 
 import pytest
-from tests.support.echo_child import PROTOCOL, Say
 
+from tests.support.echo_child import PROTOCOL, Say
 from vtuber_brain.errors import Refused, Unavailable
 from vtuber_brain.runtime.child import Child, Supervision
 
