@@ -75,7 +75,7 @@ class BusSettings(Section):
     username: str | None = Field(None, description="user at the broker")
     password: SecretStr | None = Field(None, description="password at the broker")
     tls: bool = Field(False, description="connect over TLS with the system's certificates")
-    prefix: str = Field("vtuber", description="first part of every topic", pattern=r"^[^#+/]+$")
+    prefix: str = Field("vtuber", description="first part of every topic", pattern=r"^[^$#+/][^#+/]*$")
     queue: Count = Field(256, description="publications waiting for the broker; when full the oldest is dropped")
     max_age_s: Seconds = Field(30, description="an utterance that waited longer for the broker is dropped (stale)")
     timeout_s: Seconds = Field(5, description="how long one exchange with the broker may take")
