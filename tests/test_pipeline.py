@@ -28,13 +28,13 @@ PERSONA = load_persona("mori")
 class Brain:
     """A pipeline with its rooms, and where its events arrive."""
 
-    def __init__(self, script, ask=calm, **speech):
+    def __init__(self, script, ask=calm, recalls=(), plugin_sinks=(), **speech):
         chosen = Settings(
             speech=SpeechSettings(**speech), chat=ChatSettings(author_burst=1000), sentiment={"timeout_s": 0.2}
         )
         self.metrics, self.out, self.engine = Metrics(), Collector(), ScriptedEngine(script)
         judge = Judge(chosen.sentiment, RuleSet.load(chosen.sentiment), ask, self.metrics)
-        publisher = Publisher(self.out.record, [self.out], self.metrics)
+        publisher = Publisher(self.out.record, [self.out], self.metrics, plugin_sinks)
         self.memory = Memory(chosen.memory)
         self.mouth = Mouth(
             PERSONA, chosen.speech, self.metrics, judge=judge, engine=self.engine, model="scripted", publisher=publisher
@@ -47,7 +47,7 @@ class Brain:
             memory=self.memory,
             mouth=self.mouth,
             publisher=publisher,
-            recalls=[],
+            recalls=recalls,
         )
         self.publisher = publisher
 
@@ -388,6 +388,40 @@ async def test_a_bug_in_one_message_is_caught_at_its_boundary(capsys):
         await brain.out.until(lambda out: out.of(Turn))
     assert brain.turns()["next"].outcome == "spoken"
     assert brain.metrics.errors.labels("message")._value.get() == 1
+
+
+class Stuck:
+    """A plugin's hook that never comes back."""
+
+    name = "stuck"
+
+    async def recall(self, _message):
+        await asyncio.Event().wait()
+
+    async def emit(self, _event):
+        await asyncio.Event().wait()
+
+
+class Diary:
+    name = "diary"
+
+    async def recall(self, message):
+        return [f"{message.author.name} brought soup yesterday"]
+
+
+async def test_a_recall_that_is_late_is_left_out():
+    async with running(Brain(says("Hello."), recalls=[Diary(), Stuck()])) as brain:
+        await brain.pipeline.receive(message("hi"))
+        await brain.out.until(lambda out: out.of(Turn))
+    assert "brought soup" in brain.engine.requests[0].messages[-1]["content"]
+
+
+async def test_a_stuck_plugin_sink_holds_nobody_up_and_grows_nothing():
+    async with running(Brain(says("Hello."), plugin_sinks=[Stuck()])) as brain:
+        for n in range(150):
+            await brain.pipeline.receive(message(f"hi {n}"))
+        await brain.out.until(lambda out: len(out.of(Turn)) == 150)
+    assert brain.metrics.errors.labels("sink_stuck_full")._value.get() > 100
 
 
 async def test_money_speaks_before_chat():

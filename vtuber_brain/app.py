@@ -94,7 +94,7 @@ class App:
         ask = self._classifier.mood if self._classifier is not None else None
         self._judge = Judge(settings.sentiment, plan.rules, ask, metrics, plugins.judges)
         own_sinks: list[Sink] = [self._bus, *([self._chat] if self._chat is not None else [])]
-        self._publisher = Publisher(self._record, [*own_sinks, *plugins.sinks], metrics)
+        self._publisher = Publisher(self._record, own_sinks, metrics, plugins.sinks)
         self._mouth = Mouth(
             plan.persona,
             settings.speech,

@@ -1,6 +1,5 @@
 """`vtuber-brain check`: what `run` would start, and everything that stands in its way, without starting any of it."""
 
-import asyncio
 import os
 import socket
 from dataclasses import dataclass
@@ -77,7 +76,7 @@ def _chat(plan: Plan) -> Finding:
 async def _bus(bus: BusSettings) -> Finding:
     where = f"mqtt://{bus.host}:{bus.port}"
     if bus.broker == "embedded":
-        problem = broker_problem() or _taken(bus.host, bus.port, "bus.port")
+        problem = broker_problem(bus.host) or _taken(bus.host, bus.port, "bus.port")
         return Finding("bus", "wrong", str(problem)) if problem else Finding("bus", "ok", f"{where} (embedded)")
     try:
         await broker_answers(bus)
@@ -105,8 +104,3 @@ def _taken(host: str, port: int, setting: str) -> Problem | None:
         fix = f"Stop what listens there (perhaps a daemon that runs already), or change {setting}"
         return Problem(f"{host}:{port}", (error.strerror or str(error)).lower(), fix)
     return None
-
-
-def run_check(config: Path | None) -> list[Finding]:
-    """`findings`, from code that is not in an event loop."""
-    return asyncio.run(findings(config))

@@ -150,5 +150,15 @@ class Pipeline:
             thought.stop("cut" if thought.said else "failed", reason)
 
     async def _recall(self, message: ChatMessage) -> list[str]:
-        found = await asyncio.gather(*(recall.recall(message) for recall in self._recalls))
-        return [fact for facts in found for fact in facts]
+        """What plugins remember; one that is late is left out."""
+        asked = [asyncio.create_task(_as_list(recall, message)) for recall in self._recalls]
+        if not asked:
+            return []
+        done, late = await asyncio.wait(asked, timeout=self._settings.memory.recall_timeout_s)
+        for task in late:
+            task.cancel()
+        return [fact for task in asked if task in done for fact in task.result()]
+
+
+async def _as_list(recall: Recall, message: ChatMessage) -> list[str]:
+    return list(await recall.recall(message))

@@ -1,6 +1,7 @@
 """Where events leave the brain: first into the transcript, then to every sink, in the order in which they happened."""
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -12,6 +13,9 @@ from vtuber_brain.plugin_api import Sink
 from vtuber_brain.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)
+
+MAX_WAITING_EVENTS = 256
+"""Events waiting for one plugin's sink; when full the oldest is dropped and counted: she does not wait for plugins."""
 
 MAX_WAITING_DROPS = 4096
 """Beyond that a drop is counted in the metrics and neither recorded nor shown: a flood must not fill the memory."""
@@ -25,17 +29,26 @@ class Record(Protocol):
 
 
 class Publisher:
-    """Records and emits. A transcript that cannot be written does not silence her."""
+    """Records and emits. A transcript that cannot be written does not silence her.
 
-    def __init__(self, record: Record, sinks: Sequence[Sink], metrics: Metrics) -> None:
+    `sinks` are ours and take an event at once; `plugin_sinks` may take their time, each behind a queue of its own.
+    """
+
+    def __init__(
+        self, record: Record, sinks: Sequence[Sink], metrics: Metrics, plugin_sinks: Sequence[Sink] = ()
+    ) -> None:
         self.record = record
         self._sinks, self._metrics = sinks, metrics
+        self._waiting = [(sink, deque[Event](maxlen=MAX_WAITING_EVENTS), asyncio.Event()) for sink in plugin_sinks]
         self._drops: asyncio.Queue[Dropped] = asyncio.Queue(MAX_WAITING_DROPS)
 
     async def run(self) -> None:
-        """Publish the drops that were noted, until cancelled."""
-        while True:
-            await self.publish(await self._drops.get())
+        """Publish the drops that were noted, and feed the plugins, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for sink, events, arrived in self._waiting:
+                group.create_task(_feed(sink, events, arrived), name=f"sink-{sink.name}")
+            while True:
+                await self.publish(await self._drops.get())
 
     async def publish(self, event: Event) -> None:
         """Record one event and hand it to every sink."""
@@ -46,6 +59,11 @@ class Publisher:
             log.warning("not_recorded", kind=type(event).__name__, reason=str(error))
         for sink in self._sinks:
             await sink.emit(event)
+        for sink, events, arrived in self._waiting:
+            if len(events) == MAX_WAITING_EVENTS:
+                self._metrics.errors.labels(f"sink_{sink.name}_full").inc()
+            events.append(event)
+            arrived.set()
 
     def drop(self, message: ChatMessage, reason: Drop) -> None:
         """Note that a message ends here; it is published soon, by `run`, so that the inbox never waits."""
@@ -54,3 +72,11 @@ class Publisher:
             self._drops.put_nowait(Dropped(message, reason))
         except asyncio.QueueFull:
             self._metrics.errors.labels("drops").inc()
+
+
+async def _feed(sink: Sink, events: deque[Event], arrived: asyncio.Event) -> None:
+    while True:
+        await arrived.wait()
+        arrived.clear()
+        while events:
+            await sink.emit(events.popleft())
