@@ -6,6 +6,7 @@ the other end or cannot be had at present; 130 interrupted.
 
 import asyncio
 import json as jsonlib
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -16,6 +17,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from vtuber_brain.errors import BrainError, ConfigError, Problem, RecordError, Refused, Unavailable
+from vtuber_brain.runtime.child import QUIET_WAITING
 
 DONE, FAILED, WRONG, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
 CHAT_URL = "ws://127.0.0.1:8766/chat"
@@ -133,7 +135,8 @@ def retrain(
 ) -> None:
     """Train the chat classifier's lora from labelled files, and say how good it is."""
     from vtuber_brain.models import resolve
-    from vtuber_brain.retrain.classifier import TrainSettings, train_classifier
+    from vtuber_brain.retrain.classifier import train_classifier
+    from vtuber_brain.retrain.classifier_fit import TrainSettings
 
     if not classifier:
         raise ConfigError([Problem("retrain", "nothing to train was named", "Give --classifier")])
@@ -191,6 +194,8 @@ def models_list() -> None:
 
 def main() -> None:
     """Run one command; what goes wrong on purpose becomes a line on stderr and an exit code."""
+    for name, value in QUIET_WAITING.items():
+        os.environ.setdefault(name, value)
     try:
         sys.exit(app())
     except KeyboardInterrupt:

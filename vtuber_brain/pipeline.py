@@ -57,10 +57,7 @@ class Pipeline:
         try:
             await self._publisher.record(incoming)
         finally:
-            if self.stopping:
-                self._publisher.drop(incoming, Drop.STOPPING)
-            else:
-                self._inbox.offer(incoming)
+            self._take_in(incoming)
 
     async def run(self) -> None:
         """Think about messages as places become free, until cancelled."""
@@ -127,6 +124,17 @@ class Pipeline:
             await asyncio.wait(tasks, timeout=patience_s)
             self._stop_all("stopping")
             await asyncio.wait(tasks, timeout=1)
+
+    def _take_in(self, message: ChatMessage) -> None:
+        """Into the inbox; what the rules deny is told so at once, and crowds out nobody who waits."""
+        if self.stopping:
+            self._publisher.drop(message, Drop.STOPPING)
+        elif self._inbox.admit(message) is None:
+            verdict = self._judge.by_rules(message)
+            if verdict.action == "deny":
+                self._publisher.later(Judged(message, verdict))
+            else:
+                self._inbox.put(message)
 
     async def _think(self, thought: Thought) -> None:
         """`handle`, and what becomes of a message when it is stopped from outside or breaks."""

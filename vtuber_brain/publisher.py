@@ -17,8 +17,9 @@ log = structlog.get_logger(__name__)
 MAX_WAITING_EVENTS = 256
 """Events waiting for one plugin's sink; when full the oldest is dropped and counted: she does not wait for plugins."""
 
-MAX_WAITING_DROPS = 4096
-"""Beyond that a drop is counted in the metrics and neither recorded nor shown: a flood must not fill the memory."""
+MAX_WAITING_FATES = 4096
+"""Fates of messages that ended at the door. Beyond that one is counted, and neither recorded nor shown: a flood must
+not fill the memory."""
 
 
 class Record(Protocol):
@@ -40,15 +41,15 @@ class Publisher:
         self.record = record
         self._sinks, self._metrics = sinks, metrics
         self._waiting = [(sink, deque[Event](maxlen=MAX_WAITING_EVENTS), asyncio.Event()) for sink in plugin_sinks]
-        self._drops: asyncio.Queue[Dropped] = asyncio.Queue(MAX_WAITING_DROPS)
+        self._later: asyncio.Queue[Event] = asyncio.Queue(MAX_WAITING_FATES)
 
     async def run(self) -> None:
-        """Publish the drops that were noted, and feed the plugins, until cancelled."""
+        """Publish what was put off, and feed the plugins, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for sink, events, arrived in self._waiting:
                 group.create_task(_feed(sink, events, arrived), name=f"sink-{sink.name}")
             while True:
-                await self.publish(await self._drops.get())
+                await self.publish(await self._later.get())
 
     async def publish(self, event: Event) -> None:
         """Record one event and hand it to every sink."""
@@ -66,12 +67,16 @@ class Publisher:
             arrived.set()
 
     def drop(self, message: ChatMessage, reason: Drop) -> None:
-        """Note that a message ends here; it is published soon, by `run`, so that the inbox never waits."""
+        """Note that a message ends here."""
         self._metrics.dropped.labels(reason.value).inc()
+        self.later(Dropped(message, reason))
+
+    def later(self, event: Event) -> None:
+        """Have an event published soon, by `run`: who takes messages in never waits."""
         try:
-            self._drops.put_nowait(Dropped(message, reason))
+            self._later.put_nowait(event)
         except asyncio.QueueFull:
-            self._metrics.errors.labels("drops").inc()
+            self._metrics.errors.labels("fates").inc()
 
 
 async def _feed(sink: Sink, events: deque[Event], arrived: asyncio.Event) -> None:

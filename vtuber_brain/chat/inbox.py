@@ -74,15 +74,23 @@ class Inbox:
 
     def offer(self, message: ChatMessage) -> Drop | None:
         """Put `message` in line, or say why not; never waits. A full lane drops its oldest, not the newcomer."""
+        if (reason := self.admit(message)) is None:
+            self.put(message)
+        return reason
+
+    def admit(self, message: ChatMessage) -> Drop | None:
+        """Whether `message` may wait at all; a second asking finds it a duplicate."""
         if (reason := self._objection(message)) is not None:
             self._drop(message, reason)
-            return reason
+        return reason
+
+    def put(self, message: ChatMessage) -> None:
+        """Let an admitted message wait."""
         lane, capacity = self._lane(message)
         if len(lane) >= capacity:
             self._drop(lane.popitem(last=False)[1], Drop.INBOX_FULL)
         lane[message.key] = message
         self._arrived.set()
-        return None
 
     async def take(self) -> ChatMessage:
         """The next message to answer, waiting for one. Being cancelled loses none."""

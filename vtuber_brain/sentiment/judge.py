@@ -49,11 +49,16 @@ class Judge:
         """Judge by these thresholds and lists from now on."""
         self._settings, self._rules = settings, rules
 
-    async def message(self, message: ChatMessage) -> Verdict:
-        """The verdict on what a viewer sent; its text is the cleaned one. A money event may be without words."""
+    def by_rules(self, message: ChatMessage) -> Verdict:
+        """What the rules alone say of a message, at once. A money event may be without words."""
         verdict = decide(message.text, None, self._rules, self._settings.toxic_threshold)
         if verdict.reasons == ("empty",) and message.is_money:
             verdict = dataclasses.replace(verdict, action="allow", reasons=())
+        return verdict
+
+    async def message(self, message: ChatMessage) -> Verdict:
+        """The verdict on what a viewer sent; its text is the cleaned one."""
+        verdict = self.by_rules(message)
         if verdict.action == "deny":
             return verdict
         mood, denials = await asyncio.gather(self._mood(verdict.text), self._denials(message))

@@ -1,0 +1,161 @@
+"""The whole training on a small random encoder and invented data: it learns, repeats, and publishes whole or not."""
+
+import hashlib
+import json
+import random
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from tests.support.encoders import tiny_encoder
+from vtuber_brain.errors import ConfigError, RecordError
+from vtuber_brain.retrain.classifier import published, train_classifier
+from vtuber_brain.retrain.classifier_data import Example
+from vtuber_brain.retrain.classifier_fit import LABELS, Batch, TrainSettings, class_weights, loss_of, sample
+from vtuber_brain.sentiment.wire import Configure
+from vtuber_brain.sentiment.worker import load
+
+GOOD, BAD, PLAIN = ("good", "great", "love"), ("bad", "awful", "hate"), ("what", "the", "game")
+
+
+def invent(folder, num=240):
+    rng = random.Random(1)
+    folder.mkdir()
+    kinds = (("positive", GOOD), ("negative", BAD), ("neutral", PLAIN))
+    rows = [(label, " ".join(rng.choices(words, k=3))) for label, words in kinds * (num // 3)]
+    sentiment = [{"text": f"{text} {rng.choice('abcdefgh')}", "label": label, "lang": "en"} for label, text in rows]
+    toxic = [{"text": f"you {rng.choice(BAD)} {i}", "label": "offensive"} for i in range(num // 2)]
+    harmless = [{"text": f"it is {rng.choice(PLAIN)} {i}", "label": "neither"} for i in range(num // 2)]
+    for name, records in (("sentiment_a", sentiment), ("toxicity_a", toxic + harmless)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    chat = folder / "lines.jsonl"
+    chat.write_text(json.dumps({"text": "gg", "label": "positive", "toxic": 0, "kind": "emote"}) + "\n")
+    return chat
+
+
+def quick(chat, **changes):
+    chosen = {"epochs": 3, "learning_rate": 1e-2, "rank": 4, "alpha": 8, "threads": 1}
+    return TrainSettings(base_name="invented/encoder", chat_lines=chat, **(chosen | changes))
+
+
+def train(root, out, **changes):
+    data = root / "data"
+    chat = data / "lines.jsonl" if data.exists() else invent(data)
+    said = []
+    settings = quick(chat, **changes)
+    scores = train_classifier(root / "base", data, out, settings=settings, progress=said.append)
+    return scores, said
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    root = tmp_path_factory.mktemp("training")
+    tiny_encoder(root / "base", labels=["LABEL_0", "LABEL_1"])
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(root):
+    return root / "out", *train(root, root / "out")
+
+
+def digest(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def test_it_learns_both_heads_and_says_how_well(trained):
+    _, scores, said = trained
+    assert scores.sentiment["sentiment_a:en"] > 0.9
+    assert scores.toxicity_macro > 0.9
+    assert len(said) == 4
+
+
+def test_the_worker_serves_what_was_written(root, trained):
+    model = load(Configure(str(root / "base"), str(trained[0]), {}, 1, 64, 8))
+    good, bad = model.moods(model.ids(["great good love", "you hate bad"]))
+    assert (good.sentiment, bad.sentiment) == ("positive", "negative")
+    assert good.toxicity < 0.5 < bad.toxicity
+
+
+def test_the_manifest_tells_how_it_came_to_be_and_names_no_place_on_this_machine(root, trained):
+    out, scores, _ = trained
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["base"] == "invented/encoder"
+    assert manifest["settings"]["seed"] == 7
+    assert manifest["scores"] == asdict(scores)
+    assert manifest["examples"]["toxicity_a:xx"] > 0
+    for path in out.iterdir():
+        assert str(root) not in path.read_bytes().decode(errors="replace")
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(root, trained, tmp_path):
+    train(root, tmp_path / "again")
+    train(root, tmp_path / "other", seed=8)
+    first, again, other = digest(trained[0]), digest(tmp_path / "again"), digest(tmp_path / "other")
+    assert {name for name in first if first[name] != again[name]} <= {"manifest.json"}  # it holds the time taken
+    assert first["adapter_model.safetensors"] != other["adapter_model.safetensors"]
+
+
+def test_a_folder_that_is_there_is_left_alone(root, trained):
+    before = digest(trained[0])
+    with pytest.raises(ConfigError, match="already there"):
+        train(root, trained[0])
+    assert digest(trained[0]) == before
+
+
+def test_a_bad_record_or_base_leaves_nothing_behind(root, tmp_path):
+    chat = invent(tmp_path / "data")
+    with (tmp_path / "data" / "sentiment_a.jsonl").open("a") as file:
+        file.write('{"text": "x", "label": "angry"}\n')
+    with pytest.raises(RecordError, match=r"sentiment_a\.jsonl:241: label"):
+        train_classifier(root / "base", tmp_path / "data", tmp_path / "out", settings=quick(chat), progress=print)
+    (tmp_path / "data" / "sentiment_a.jsonl").unlink()
+    with pytest.raises(ConfigError, match="cannot be trained"):
+        train_classifier(tmp_path / "none", tmp_path / "data", tmp_path / "out", settings=quick(chat), progress=print)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_folder_is_published_whole_or_not_at_all(tmp_path):
+    def write_and_fail():
+        with published(tmp_path / "out") as folder:
+            (folder / "half").write_text("x")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_and_fail()
+    assert list(tmp_path.iterdir()) == []
+    with published(tmp_path / "out") as folder:
+        (folder / "whole").write_text("x")
+        assert not (tmp_path / "out").exists()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["whole"]
+
+
+def test_a_row_teaches_only_the_heads_it_has_labels_for():
+    logits = torch.zeros(2, len(LABELS), requires_grad=True)
+    batch = Batch(
+        ids=torch.zeros(2, 1),
+        mask=torch.ones(2, 1),
+        sentiment=torch.tensor([[1.0, 0, 0], [0, 0, 0]]),
+        toxic=torch.tensor([0.0, 1.0]),
+        toxic_weight=torch.tensor([0.0, 1.0]),
+    )
+    loss_of(logits, batch, torch.ones(3)).backward()
+    assert logits.grad[0, 3] == 0
+    assert logits.grad[1, :3].abs().sum() == 0
+    assert logits.grad[0, 0] < 0 < logits.grad[0, 1]
+    assert logits.grad[1, 3] < 0
+
+
+def rows(num, index):
+    return [Example(f"{index} {i}", tuple(float(k == index) for k in range(3)), None, "x:en") for i in range(num)]
+
+
+def test_rare_sentiments_weigh_more_and_big_groups_are_sampled():
+    examples = rows(90, 0) + rows(10, 1) + rows(40, 2)
+    weights = class_weights(examples, TrainSettings(min_group=0))
+    assert weights[1] > weights[2] > weights[0]
+    settings = TrainSettings(min_group=20, max_group=30)
+    chosen = sample(examples, settings, random.Random(0))
+    assert [sum(example.sentiment_index == i for example in chosen) for i in range(3)] == [30, 2 * 10, 30]
+    assert sample(examples, settings, random.Random(0)) == chosen
