@@ -65,24 +65,20 @@ async def test_kill_9_of_the_daemon_loses_no_acknowledged_row_and_leaves_no_orph
 
 
 async def test_a_broker_that_stops_for_a_while_is_found_again_and_gets_the_newest(tmp_path):
-    async with Mosquitto() as broker:
-        daemon = Daemon(tmp_path, broker="external", bus_port=broker.port)
-        daemon.config.write_text(daemon.config.read_text().replace("retry_max_s = 0.5", "retry_max_s = 0.5\nqueue = 4"))
-        async with daemon, viewer(daemon.url) as chat:
-            await daemon.event("part_up", part="engine")
+    async with Mosquitto(persistent=True) as broker:
+        daemon = Daemon(tmp_path, broker="external", bus_port=broker.port, env={"VTB_BUS__QUEUE": "4"})
+        async with daemon, viewer(daemon.url) as chat, Collector(broker.port, identifier="the-voice") as bus:
+            await bus.connected()
             await broker.stop()
             await daemon.event("part_down", part="bus")
             for n in range(6):
                 await chat.say(n, f"Hello number {n}", author=f"viewer-{n}")
-            last = None
-            for n in range(6):
-                last = await chat.until("reply", in_reply_to=str(n))
-            async with Collector(broker.port) as bus:
-                await broker.start()
-                await bus.connected()
-                await bus.until(lambda: bus.on("reply"))
-                assert last["reply_id"] in {reply.data["reply_id"] for reply in bus.on("reply")}
+            replies = [await chat.until("reply", in_reply_to=str(n)) for n in range(6)]
+            await broker.start()
             await daemon.event("part_up", part="bus")
+            newest = max(replies, key=chat.frames.index)
+            await bus.until(lambda: newest["reply_id"] in {reply["reply_id"] for reply in bus.on("reply")})
+            assert len(bus.on("reply", "utterance")) <= 4, "the queue holds four: what came before was dropped"
             assert await daemon.stop() == 0
 
 
@@ -103,9 +99,9 @@ async def test_a_full_disk_is_said_and_she_talks_on(tmp_path):
         await chat.say("talk", "Can you still talk, Mori?", author="somebody-else")
         assert (await chat.until("reply", in_reply_to="talk", timeout_s=60))["outcome"] == "spoken"
         resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        await daemon.event("part_up", part="transcripts")
         await chat.say("after", "And now?", author="another-one")
         await chat.until("ack", id="after")
+        await daemon.event("part_up", part="transcripts")
 
 
 async def _answered(chat, n):
