@@ -2,7 +2,7 @@
 # cache folder (VTB_CACHE, else the user's).
 
 # What the tests and the demo start is many small processes; threads that spin for each other would starve them.
-export OMP_WAIT_POLICY ?= PASSIVE
+export GOMP_SPINCOUNT ?= 1000
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.14 python3.13 python3.12 python3.11,$(call new_enough,$(name))))

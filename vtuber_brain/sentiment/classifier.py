@@ -173,7 +173,7 @@ class Classifier:
 
 def _environment(base: str, threads: int) -> dict[str, str]:
     """Threads that wait asleep: spinning ones take the cores from the engine beside us, and from each other."""
-    environment = {"OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false"}
+    environment = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
     if Path(base).is_dir():
         environment["HF_HUB_OFFLINE"] = "1"
     return environment
