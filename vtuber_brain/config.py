@@ -46,7 +46,7 @@ class ChatSettings(Section):
 
     capacity: Count = Field(256, description="waiting chat messages; when full the oldest is dropped (inbox_full)")
     money_capacity: Count = Field(64, description="waiting money events; when full the oldest is dropped (inbox_full)")
-    max_age_s: Seconds = Field(20, description="a chat message older than this is dropped, not answered (too_old)")
+    max_age_s: Seconds = Field(10, description="a chat message older than this is dropped, not answered (too_old)")
     author_burst: Count = Field(4, description="messages one viewer may send at once before author_rate applies")
     author_per_s: Seconds = Field(0.5, description="messages per second one viewer may send in the long run")
     dedupe: Count = Field(8192, description="message ids remembered to recognise a duplicate")

@@ -41,10 +41,10 @@ class Desk:
         return [message.id for message in iter(self.inbox._next, None)]
 
 
-def test_first_in_first_out():
+def test_the_newest_is_taken_first():
     desk = Desk()
     assert [desk.offer(n) for n in range(3)] == [None] * 3
-    assert desk.take_all() == ["0", "1", "2"]
+    assert desk.take_all() == ["2", "1", "0"]
     assert desk.drops == []
 
 
@@ -60,7 +60,7 @@ def test_a_full_lane_drops_its_oldest_and_says_so():
     desk = Desk(capacity=2)
     assert [desk.offer(n) for n in range(3)] == [None, None, None]
     assert desk.drops == [("0", Drop.INBOX_FULL)]
-    assert desk.take_all() == ["1", "2"]
+    assert desk.take_all() == ["2", "1"]
 
 
 def test_chat_never_crowds_out_money():
@@ -69,7 +69,7 @@ def test_chat_never_crowds_out_money():
         desk.offer(f"cheer{n}", kind="cheer")
     for n in range(50):
         desk.offer(n)
-    assert desk.take_all() == ["cheer0", "cheer1", "48", "49"]
+    assert desk.take_all() == ["cheer0", "cheer1", "49", "48"]
 
 
 def test_a_full_money_lane_drops_money_and_leaves_chat_alone():
@@ -181,7 +181,7 @@ def test_a_cleared_chat_takes_back_all_that_was_said_before_it():
     assert desk.offer("late", at=desk.now_s - 0.5) is Drop.RETRACTED
     desk.now_s += 1
     assert desk.offer("new") is None
-    assert desk.take_all() == ["elsewhere", "new"]
+    assert desk.take_all() == ["new", "elsewhere"]
 
 
 def test_an_older_clear_does_not_undo_a_newer_one():

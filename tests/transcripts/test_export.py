@@ -163,5 +163,12 @@ async def test_the_table_for_people(opened, path, events):
     with console.capture() as captured:
         console.print(table(stats(path)))
     shown = captured.get()
-    for part in ("mori", "10", "blocklist 1, toxic 1", "duplicate 1, too_old 1", "spoken 6, cut 1", "0.30 s / 0.60 s"):
+    for part in (
+        "mori",
+        "10",
+        "blocklist 1, toxic 1",
+        "duplicate 1, too_old 1",
+        "spoken 6, cut 1",
+        "p50 0.30 s · p95 0.60 s",
+    ):
         assert part in shown

@@ -1,7 +1,8 @@
 """What waits between the sources and the model: bounded, never blocking, every drop with its reason.
 
-Two lanes, chat and money, first in, first out; a full lane loses its oldest (`inbox_full`), and money is taken first,
-never ages and is never crowded out by chat. It judges nothing and does no I/O; its clock is given to it.
+Two lanes; a full one loses its oldest (`inbox_full`). Money is taken first, in its order, never ages and is never
+crowded out by chat. Of chat the newest is taken: whoever wrote last is still there to hear the answer, and what is
+passed over grows old. It judges nothing and does no I/O; its clock is given to it.
 """
 
 import asyncio
@@ -112,12 +113,9 @@ class Inbox:
         if self._money:
             return self._money.popitem(last=False)[1]
         oldest_s = self._clock() - self._settings.max_age_s
-        while self._chat:
-            message = self._chat.popitem(last=False)[1]
-            if message.received_s >= oldest_s:
-                return message
-            self._drop(message, Drop.TOO_OLD)
-        return None
+        while self._chat and next(iter(self._chat.values())).received_s < oldest_s:
+            self._drop(self._chat.popitem(last=False)[1], Drop.TOO_OLD)
+        return self._chat.popitem()[1] if self._chat else None
 
     def _objection(self, message: ChatMessage) -> Drop | None:
         author = (message.source, message.author.id)

@@ -84,15 +84,17 @@ def export(path: Path, *, stream: int | None = None, retracted: bool = False) ->
 
 
 def table(streams: list[StreamStats]) -> Table:
-    """The figures for people, one stream a row."""
-    grid = Table(title="transcripts", title_justify="left", title_style="bold")
-    for name in ("stream", "persona", "messages", "denied", "dropped", "turns"):
-        grid.add_column(name, overflow="fold")
-    grid.add_column("first words p50 / p95", justify="right")
+    """The figures for people, one stream after the other."""
+    grid = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    grid.add_column(style="cyan")
+    grid.add_column(justify="right")
+    grid.add_column(style="dim")
     for item in streams:
-        latencies = f"{_seconds(item.latency_p50_s)} / {_seconds(item.latency_p95_s)}"
-        counts = (_parts(counts) for counts in (item.denied, item.dropped, item.turns))
-        grid.add_row(str(item.stream), item.persona, str(item.messages), *counts, latencies)
+        grid.add_row(f"[bold]stream {item.stream}[/]", "", item.persona)
+        grid.add_row("messages", str(item.messages))
+        for name, counts in (("denied", item.denied), ("dropped", item.dropped), ("turns", item.turns)):
+            grid.add_row(name, str(sum(counts.values())), _parts(counts))
+        grid.add_row("first words", "", f"p50 {_seconds(item.latency_p50_s)} · p95 {_seconds(item.latency_p95_s)}")
     return grid
 
 
