@@ -1,0 +1,112 @@
+"""What the operator does to a running daemon: commands on the bus, reload, drain; and the engine and wheel offline."""
+
+import json
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from tests.support.brokers import Collector
+from tests.support.daemon import Daemon, viewer
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+async def test_commands_on_the_bus_are_obeyed_and_answered(tmp_path):
+    async with Daemon(tmp_path) as daemon, viewer(daemon.url) as chat, Collector(daemon.bus_port) as bus:
+        await bus.connected()
+
+        async def command(**fields):
+            number = len(bus.on("control/result"))
+            await bus.send("vtuber/mori/v1/control", {"id": f"c{number}", **fields})
+            await bus.until(lambda: len(bus.on("control/result")) > number)
+            return bus.on("control/result")[-1]
+
+        assert (await command(command="mute"))["ok"]
+        await bus.until(lambda: bus.on("status")[-1]["state"] == "muted")
+        await chat.say("quiet", "Can you hear me?")
+        await chat.until("dropped", id="quiet", reason="muted")
+        assert (await command(command="unmute"))["ok"]
+        await bus.until(lambda: bus.on("status")[-1]["state"] == "online")
+        assert (await command(command="skip"))["code"] == "nothing_to_skip"
+        assert (await command(command="say", text="Five minutes to go."))["ok"]
+        await bus.until(lambda: "Five minutes to go." in [said["text"] for said in bus.on("utterance")])
+        denied = await command(command="say", text="visit https://spam.invalid today")
+        assert (denied["ok"], denied["code"], denied["detail"]) == (False, "denied", "links")
+        assert (await command(command="persona", name="other"))["code"] == "unsupported"
+        assert (await command(command="dance"))["code"] == "bad_message"
+        assert await daemon.stop() == 0
+        await bus.until(lambda: bus.on("status")[-1]["state"] == "offline")
+
+
+async def test_a_reload_takes_over_lists_and_persona_and_names_what_it_cannot(tmp_path):
+    blocklist = tmp_path / "words.txt"
+    blocklist.write_text("marmalade\n")
+    extra = f'[sentiment]\nblocklist = "{blocklist}"\n'
+    async with Daemon(tmp_path, extra=extra) as daemon, viewer(daemon.url) as chat:
+        await chat.say("one", "I brought you marmalade.")
+        await chat.until("verdict", id="one", action="deny")
+        blocklist.write_text("liquorice\n")
+        daemon.config.write_text(daemon.config.read_text() + "[engine]\nnum_slots = 2\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        assert (await daemon.event("reloaded"))["needs_restart"] == ["engine"]
+        await chat.say("two", "I brought you marmalade.", author="bram")
+        await chat.until("verdict", id="two", action="allow")
+        daemon.config.write_text("[websocket\n")
+        daemon.process.send_signal(signal.SIGHUP)
+        assert "not TOML" in str((await daemon.event("reload_refused"))["problems"])
+        await chat.say("three", "Some liquorice then?", author="citra")
+        await chat.until("verdict", id="three", action="deny")
+
+
+async def test_a_reply_in_the_making_is_finished_before_the_daemon_leaves(tmp_path):
+    async with Daemon(tmp_path) as daemon, viewer(daemon.url) as chat:
+        await chat.say("last", "Good night, Mori!")
+        await chat.until("verdict", id="last")
+        assert await daemon.stop() == 0
+        assert (await chat.until("reply", in_reply_to="last"))["outcome"] == "spoken"
+
+
+def test_generate_answers_words_with_the_bundled_model(tmp_path):
+    source, target = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    lines = [
+        {"id": "chat", "messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 24},
+        {"id": "raw", "prompt": "The capital of France is", "max_tokens": 4},
+        {"id": "stop", "prompt": "The capital of France is", "max_tokens": 20, "stop": ["."]},
+        {"id": "bad"},
+    ]
+    source.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    command = ["generate", "--model", "bundled:smollm2-135m-instruct", "--in", source, "--out", target]
+    subprocess.run([sys.executable, "-m", "vtuber_brain", *map(str, command)], check=True, timeout=120)
+    chat, raw, stop, bad = (json.loads(line) for line in target.read_text().splitlines())
+    assert "Paris" in chat["text"]
+    assert chat["finish_reason"] == "stop"
+    assert (len(raw["token_ids"]), raw["usage"]["completion_tokens"]) == (4, 4)
+    assert "." not in stop["text"]
+    assert set(bad) == {"id", "error"}
+
+
+def test_the_wheel_carries_configs_plugins_and_units(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        str(ROOT),
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    share = "vtuber_brain/share"
+    assert {
+        f"{share}/configs/demo.toml",
+        f"{share}/configs/personas/mori.toml",
+        f"{share}/configs/sentiment/minilm-chat/adapter_model.safetensors",
+        f"{share}/plugins/console_echo/plugin.toml",
+        f"{share}/systemd/vtuber-brain.service",
+    } <= names
