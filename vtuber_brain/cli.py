@@ -7,6 +7,7 @@ the other end or cannot be had at present; 130 interrupted.
 import asyncio
 import json as jsonlib
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -71,13 +72,18 @@ def chat(*, url: Url = CHAT_URL, token: Token = None, name: str = "guest", perso
 def replay(
     file: Path, *, url: Url = CHAT_URL, token: Token = None, speed: float = 1.0, loop: bool = False, json: bool = False
 ) -> None:
-    """Feed a recorded stream into the running daemon and say what became of every message."""
+    """Feed a recorded stream into the running daemon and say what became of every message; ctrl-C ends it early."""
     from rich.console import Console
 
-    from vtuber_brain.chat.ledger import table
+    from vtuber_brain.chat.ledger import Summary, table
     from vtuber_brain.chat.replay import replay as play
 
-    summary = asyncio.run(play(url, token, file, speed=speed, loop=loop))
+    async def until_interrupted() -> Summary:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
+        return await play(url, token, file, speed=speed, loop=loop, stop=stop)
+
+    summary = asyncio.run(until_interrupted())
     if json:
         _say(jsonlib.dumps(asdict(summary)))
     else:

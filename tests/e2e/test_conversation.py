@@ -73,6 +73,9 @@ async def test_a_recorded_stream_is_replayed_and_every_message_has_a_fate(tmp_pa
     assert sum(sum(fate.values()) for fate in fates) == summary["received"] == summary["acked"]
     assert summary["unsettled"] == 0
     assert summary["answered"] > 10
-    assert sum(summary["denied"].values()) >= 40
+    assert sum(summary["denied"].values()) >= 30, "what the rules deny is denied at the door, however busy she is"
     assert summary["dropped"]["duplicate"] >= 5
     assert summary["dropped"]["banned"] >= 1
+    turns = list(export(daemon.transcripts, retracted=True))
+    assert turns
+    assert all(turn["verdict"]["action"] == "allow" for turn in turns), "a hostile message was answered"
