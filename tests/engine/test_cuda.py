@@ -5,9 +5,9 @@ import random
 
 import pytest
 import torch
-from tests.support.families import VOCABULARY, save_model
 from transformers import AutoModelForCausalLM
 
+from tests.support.families import VOCABULARY, save_model
 from vtuber_brain.engine.load import choose_device, choose_dtype
 from vtuber_brain.engine.offline import generate
 from vtuber_brain.engine.wire import Configure
