@@ -30,7 +30,7 @@ class Table:
 
 def write_page(tables: list[Table], command: str) -> None:
     """Replace docs/benchmarks.md."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in VERSIONS)
+    versions = ", ".join(f"{name} {importlib.metadata.version(name).partition('+')[0]}" for name in VERSIONS)
     head = [
         "# Benchmarks",
         "",
