@@ -111,6 +111,14 @@ async def test_garbage_on_the_line_costs_the_child_its_life():
         assert any(state == "down" and "not a message" in reason for state, reason in watched.states)
 
 
+async def test_a_child_that_prints_without_end_is_not_stopped_by_a_full_pipe():
+    async with running(Watched()) as watched:
+        for _ in range(3):
+            watched.child.send(Say("shout"))
+        await watched.until(lambda: watched.said == ["shout"] * 3)
+        assert watched.child.num_starts == 1
+
+
 async def test_a_child_that_will_not_stop_is_killed():
     async with running(Watched()) as watched:
         pid = watched.child.pid

@@ -3,6 +3,7 @@
 import argparse
 import os
 import signal
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -44,6 +45,10 @@ def main() -> None:
                     return
                 case Say(text="garbage"):
                     os.write(fd, b"\x00\x00\x00\x03{]!")
+                case Say(text="shout"):
+                    sys.stdout.write("a" * 300_000)
+                    sys.stdout.flush()
+                    end.send(message)
                 case Say(text="hang"):
                     signal.pause()
                 case Say(text="stubborn"):

@@ -4,6 +4,7 @@ A request that failed raises `RequestFailed`; a worker that died raises `EngineD
 """
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,8 +96,9 @@ class LocalEngine:
                     yield piece
         finally:
             del self._streams[generate.id]
-            if not ended and self._child.state in {"ready", "slow"}:
-                self._send(wire.Cancel(generate.id))
+            if not ended:
+                with contextlib.suppress(EngineDown):
+                    self._send(wire.Cancel(generate.id))
 
     def _wire_request(self, request: Request) -> wire.Generate:
         return wire.Generate(

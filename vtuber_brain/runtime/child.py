@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 M = TypeVar("M")
 State = Literal["starting", "ready", "slow", "down"]
 STABLE_S = 60.0
+MAX_LINE_CHARS = 2000
 QUIET_WAITING = {"GOMP_SPINCOUNT": "1000"}
 """How long a compute thread spins before it sleeps. By default for milliseconds, and children that spin for each
 other's cores slow both down tenfold; without spinning a decode step alone takes half as long again."""
@@ -118,6 +119,10 @@ class Child(Generic[M]):
             forwarding = asyncio.create_task(self._forward_output(process), name=f"{self.name}-output")
             try:
                 await self._converse(reader)
+            except (Unavailable, WireError, OSError) as error:
+                self._ready.clear()
+                self._move("down", str(error))  # at once: ending what is left of it may take a while
+                raise
             finally:
                 self._ready.clear()
                 await self._end(process)
@@ -206,6 +211,11 @@ class Child(Generic[M]):
         await process.wait()
 
     async def _forward_output(self, process: asyncio.subprocess.Process) -> None:
+        """What the child prints becomes log events; a line without end is cut, for a full pipe would stop the child."""
         assert process.stdout is not None
-        while line := await process.stdout.readline():
-            log.info("child_output", child=self.name, line=line.decode(errors="replace").rstrip()[:2000])
+        rest = b""
+        while data := await process.stdout.read(8192):
+            *lines, rest = (rest + data).replace(b"\r", b"\n").split(b"\n")
+            for line in filter(None, (line.strip() for line in lines)):
+                log.info("child_output", child=self.name, line=line.decode(errors="replace")[:MAX_LINE_CHARS])
+            rest = rest[:MAX_LINE_CHARS]
