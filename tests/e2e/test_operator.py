@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import zipfile
@@ -34,10 +35,16 @@ async def test_commands_on_the_bus_are_obeyed_and_answered(tmp_path):
         await bus.until(lambda: "Five minutes to go." in [said["text"] for said in bus.on("utterance")])
         denied = await command(command="say", text="visit https://spam.invalid today")
         assert (denied["ok"], denied["code"], denied["detail"]) == (False, "denied", "links")
+        said = next(said for said in bus.on("utterance") if said["text"] == "Five minutes to go.")
+        played = {"reply_id": said["reply_id"], "seq": 0, "state": "finished", "at": 1.5}
+        await bus.send("vtuber/mori/v1/playback", played)
         assert (await command(command="persona", name="other"))["code"] == "unsupported"
         assert (await command(command="dance"))["code"] == "bad_message"
         assert await daemon.stop() == 0
         await bus.until(lambda: bus.on("status")[-1]["state"] == "offline")
+    with sqlite3.connect(daemon.transcripts) as database:
+        heard = database.execute("SELECT playback FROM utterances WHERE reply_id = ?", (said["reply_id"],)).fetchall()
+    assert heard == [("finished",)]
 
 
 async def test_a_reload_takes_over_lists_and_persona_and_names_what_it_cannot(tmp_path):
