@@ -33,8 +33,9 @@ def measure() -> Table:
         p50, p95 = percentile(seconds, 0.5), percentile(seconds, 0.95)
         table.rows.append([str(crowd), str(len(seconds)), f"{p50:.2f} s", f"{p95:.2f} s", aim])
     table.notes.append(
-        "With eight viewers the two cores are full: a reply waits for the other seven replies' prompts and tokens, "
-        "about 110 ms of the one and 145 ms of the other each, and the classifier takes its turns on the same cores."
+        "With eight viewers the two cores are full: a reply waits for the other seven replies' prompts and tokens "
+        "(by estimate from the speeds below: about 110 ms of the one and 145 ms of the other each), and the "
+        "classifier takes its turns on the same cores."
     )
     return table
 
