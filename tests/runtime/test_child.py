@@ -126,6 +126,16 @@ async def test_a_child_that_will_not_stop_is_killed():
     assert not alive(pid)
 
 
+async def test_a_hung_child_does_not_outlive_who_is_stopped_while_ending_it():
+    async with running(Watched()) as watched:
+        pid = watched.child.pid
+        os.kill(pid, signal.SIGSTOP)
+        await watched.until(lambda: watched.num("down") == 1)
+    async with asyncio.timeout(5):
+        while alive(pid):
+            await asyncio.sleep(0)
+
+
 async def test_a_refusal_is_final():
     watched = Watched("refuse")
     with pytest.raises(Refused, match="it never will"):

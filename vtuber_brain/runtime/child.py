@@ -125,9 +125,11 @@ class Child(Generic[M]):
                 raise
             finally:
                 self._ready.clear()
-                await self._end(process)
-                forwarding.cancel()
-                await asyncio.gather(forwarding, return_exceptions=True)
+                try:
+                    await self._end(process)
+                finally:
+                    forwarding.cancel()
+                    await asyncio.gather(forwarding, return_exceptions=True)
 
     async def _spawn(self, theirs: socket.socket) -> asyncio.subprocess.Process:
         self._move("starting", "")
@@ -201,14 +203,16 @@ class Child(Generic[M]):
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         """Ask, wait, kill. The whole process group goes, so nothing it started outlives it."""
         assert self._writer is not None
-        if process.returncode is None and not self._writer.is_closing():
-            with contextlib.suppress(OSError, TimeoutError):
-                self._writer.write(self._protocol.encode(Stop()))
-                async with asyncio.timeout(self._supervision.stop_s):
-                    await process.wait()
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)
-        await process.wait()
+        try:
+            if process.returncode is None and not self._writer.is_closing():
+                with contextlib.suppress(OSError, TimeoutError):
+                    self._writer.write(self._protocol.encode(Stop()))
+                    async with asyncio.timeout(self._supervision.stop_s):
+                        await process.wait()
+        finally:  # also when we are cancelled while we wait: a hung child must not outlive us
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            await process.wait()
 
     async def _forward_output(self, process: asyncio.subprocess.Process) -> None:
         """What the child prints becomes log events; a line without end is cut, for a full pipe would stop the child."""
