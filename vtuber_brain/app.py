@@ -87,10 +87,7 @@ class App:
             on_state=lambda up, reason: self._health.set("bus", up, reason),
         )
         self._engine = LocalEngine(plan.model, settings.engine, settings.model, metrics, self._watch("engine"))
-        self._classifier: Classifier | None = None
-        if plan.classifier is not None:
-            watch = self._watch("classifier")
-            self._classifier = Classifier(plan.classifier, plan.classifier_lora, settings.sentiment, metrics, watch)
+        self._classifier = _classifier(plan, metrics, self._watch("classifier"))
         ask = self._classifier.mood if self._classifier is not None else None
         self._judge = Judge(settings.sentiment, plan.rules, ask, metrics, plugins.judges)
         own_sinks: list[Sink] = [self._bus, *([self._chat] if self._chat is not None else [])]
@@ -232,6 +229,12 @@ class App:
 
     def _watch(self, part: str) -> Callable[[State, str], None]:
         return lambda state, reason: self._health.set(part, state == "ready", reason or state)
+
+
+def _classifier(plan: Plan, metrics: Metrics, watch: Callable[[State, str], None]) -> Classifier | None:
+    if plan.classifier is None:
+        return None
+    return Classifier(plan.classifier, plan.classifier_lora, plan.settings.sentiment, metrics, watch)
 
 
 @contextlib.contextmanager

@@ -59,7 +59,8 @@ class Brain:
         if isinstance(incoming, Retraction):
             self.inbox.retract(incoming)
         else:
-            self.inbox.offer(incoming)
+            if self.inbox.admit(incoming) is None:
+                self.inbox.put(incoming)
 
     async def has_delivered(self, count: int) -> None:
         async with asyncio.timeout(DEADLINE_S), self.arrived:

@@ -34,7 +34,10 @@ class Desk:
         return ChatMessage(source, str(id_), Author(author, author), "hi", at, self.now_s, kind)
 
     def offer(self, id_, **fields):
-        return self.inbox.offer(self.message(id_, **fields))
+        message = self.message(id_, **fields)
+        if (reason := self.inbox.admit(message)) is None:
+            self.inbox.put(message)
+        return reason
 
     def take_all(self) -> list[str]:
         """What `take` would hand out until it had to wait."""

@@ -73,20 +73,14 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._chat) + len(self._money)
 
-    def offer(self, message: ChatMessage) -> Drop | None:
-        """Put `message` in line, or say why not; never waits. A full lane drops its oldest, not the newcomer."""
-        if (reason := self.admit(message)) is None:
-            self.put(message)
-        return reason
-
     def admit(self, message: ChatMessage) -> Drop | None:
-        """Whether `message` may wait at all; a second asking finds it a duplicate."""
+        """Why `message` may not wait, or None; never waits. A second asking finds it a duplicate."""
         if (reason := self._objection(message)) is not None:
             self._drop(message, reason)
         return reason
 
     def put(self, message: ChatMessage) -> None:
-        """Let an admitted message wait."""
+        """Let an admitted message wait. A full lane drops its oldest, not the newcomer."""
         lane, capacity = self._lane(message)
         if len(lane) >= capacity:
             self._drop(lane.popitem(last=False)[1], Drop.INBOX_FULL)

@@ -1,4 +1,4 @@
-"""A word to systemd: ready, reloading, stopping, alive, and a line of status. Says nothing where nobody asked to hear.
+"""A word to systemd: ready, reloading, stopping, and a line of status. Says nothing where nobody asked to hear.
 
 The protocol is sd_notify(3): one datagram of `NAME=value` lines to the Unix socket that `NOTIFY_SOCKET` names. A socket
 that is gone is logged and never stops the daemon.
@@ -33,11 +33,6 @@ def stopping() -> None:
 def status(text: str) -> None:
     """One line for `systemctl status`."""
     _notify("STATUS=" + " ".join(text.split()))
-
-
-def watchdog() -> None:
-    """The daemon is alive; due at least twice in every WatchdogSec of the unit."""
-    _notify("WATCHDOG=1")
 
 
 def _notify(state: str) -> None:
