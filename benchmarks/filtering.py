@@ -4,9 +4,9 @@ import asyncio
 import time
 
 from benchmarks.table import Table
-from vtuber_brain.config import SentimentSettings
 from vtuber_brain.models import own_lora, resolve
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment.classifier import Classifier
 
 MODEL = "bundled:minilm-chat"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.scripted import Collector, ScriptedEngine, calm, message
 from vtuber_brain.chat.inbox import Inbox
-from vtuber_brain.config import ChatSettings, Settings, SpeechSettings
+from vtuber_brain.config import Settings
 from vtuber_brain.context.memory import Memory
 from vtuber_brain.context.personas import load_persona
 from vtuber_brain.errors import EngineDown, JudgeDown, RequestFailed, Unavailable
@@ -20,6 +20,7 @@ from vtuber_brain.pipeline import Pipeline
 from vtuber_brain.publisher import Publisher
 from vtuber_brain.replies import Mouth
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import ChatSettings, SpeechSettings
 from vtuber_brain.sentiment.judge import Judge
 from vtuber_brain.sentiment.rules import RuleSet
 

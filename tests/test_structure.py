@@ -27,7 +27,7 @@ LAYERS: list[set[str]] = [
     {"cli"},
 ]
 ROOM_OF = {
-    "environment": "config",
+    **dict.fromkeys(["environment", "sections"], "config"),
     "manifests": "plugins",
     **dict.fromkeys(["floor", "publisher", "replies"], "pipeline"),
     **dict.fromkeys(["check", "judging", "plan"], "app"),

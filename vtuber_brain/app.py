@@ -15,7 +15,6 @@ from vtuber_brain.bus.broker import EmbeddedBroker
 from vtuber_brain.bus.mqtt import MqttBus
 from vtuber_brain.chat.inbox import Inbox
 from vtuber_brain.chat.websocket import WebSocketChat
-from vtuber_brain.config import BusSettings
 from vtuber_brain.context.memory import Memory
 from vtuber_brain.engine.client import LocalEngine
 from vtuber_brain.errors import ConfigError, Refused, Unavailable
@@ -31,6 +30,7 @@ from vtuber_brain.runtime.child import State
 from vtuber_brain.runtime.health import Health
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.runtime.retry import backoff
+from vtuber_brain.sections import BusSettings
 from vtuber_brain.sentiment.classifier import Classifier
 from vtuber_brain.sentiment.judge import Judge
 from vtuber_brain.transcripts.store import Transcripts

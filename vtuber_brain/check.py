@@ -8,10 +8,10 @@ from typing import Literal
 
 from vtuber_brain.bus.broker import broker_problem
 from vtuber_brain.bus.mqtt import broker_answers
-from vtuber_brain.config import BusSettings
 from vtuber_brain.errors import ConfigError, Problem, Unavailable
 from vtuber_brain.plan import Plan, make_plan
 from vtuber_brain.plugins import survey
+from vtuber_brain.sections import BusSettings
 
 State = Literal["ok", "off", "wrong"]
 

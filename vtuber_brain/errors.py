@@ -7,7 +7,8 @@ BrainError
 │   ├── EngineDown     the worker is dead, starting or hung; requests in flight failed with it
 │   └── JudgeDown      the classifier did not answer in time
 ├── Refused            not like this: the host stops that edge and tells the operator
-│   └── ModelRefused   a model that cannot be served, and why
+│   ├── ModelRefused   a model that cannot be served, and why
+│   └── LoraRejected   a lora that was not taken in, and why; what was there stays
 ├── RequestFailed      one engine request failed; the engine lives
 └── WireError          bytes on a line that are not the protocol
 """
@@ -65,6 +66,10 @@ class Refused(BrainError):
 
 class ModelRefused(Refused):
     """A model cannot be served, for the reason given."""
+
+
+class LoraRejected(Refused):
+    """A lora was not taken in, for the reason given; what was there before stays."""
 
 
 class RequestFailed(BrainError):

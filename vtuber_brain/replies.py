@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from vtuber_brain.config import SpeechSettings
 from vtuber_brain.context.personas import Persona
 from vtuber_brain.context.prompt import opening
 from vtuber_brain.engine.client import Engine, Request
@@ -22,6 +21,7 @@ from vtuber_brain.floor import Floor, Priority
 from vtuber_brain.messages import ChatMessage, Cue, Mood, Outcome, Turn, Utterance, Verdict
 from vtuber_brain.publisher import Publisher
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import SpeechSettings
 from vtuber_brain.sentiment.judge import Judge
 from vtuber_brain.speech.stream import Line, Speech
 

@@ -10,7 +10,6 @@ from pydantic import SecretStr
 
 from vtuber_brain.chat.inbox import Inbox
 from vtuber_brain.chat.websocket import WebSocketChat
-from vtuber_brain.config import ChatSettings, WebSocketSettings
 from vtuber_brain.errors import Unavailable
 from vtuber_brain.messages import (
     ChatMessage,
@@ -26,6 +25,7 @@ from vtuber_brain.messages import (
     Verdict,
 )
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import ChatSettings, WebSocketSettings
 
 DEADLINE_S = 20.0
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vtuber_brain.chat.inbox import MAX_AUTHORS, Inbox, Recent
-from vtuber_brain.config import ChatSettings
 from vtuber_brain.messages import Author, ChatMessage, Drop, Retraction
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import ChatSettings
 
 WIDE = {"author_burst": 10_000, "author_per_s": 10_000}
 

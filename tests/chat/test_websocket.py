@@ -14,10 +14,10 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Inval
 from tests.chat.conftest import DEADLINE_S
 from vtuber_brain.chat.subscriber import MAX_QUEUED
 from vtuber_brain.chat.websocket import SUBPROTOCOL, WebSocketChat
-from vtuber_brain.config import WebSocketSettings
 from vtuber_brain.errors import ConfigError
 from vtuber_brain.messages import ChatMessage, Cue, Drop, Retraction
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import WebSocketSettings
 
 
 def message(id_="m1", text="hi Mori", author="kopi", **fields):

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtuber_brain.config import MemorySettings
 from vtuber_brain.context.memory import Memory, Recalled
 from vtuber_brain.messages import Author, ChatMessage, Outcome, Retraction, Turn
+from vtuber_brain.sections import MemorySettings
 
 SETTINGS = MemorySettings(window=3, viewers=4, facts=3)
 

@@ -2,9 +2,10 @@
 
 import pytest
 
-from vtuber_brain.config import SentimentSettings, shipped
+from vtuber_brain.config import shipped
 from vtuber_brain.context.personas import Cues, Example, Persona, Sampling, Style, load_persona, personas
 from vtuber_brain.errors import ConfigError
+from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment.judge import decide
 from vtuber_brain.sentiment.rules import RuleSet, apply_spoken
 

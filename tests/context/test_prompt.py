@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtuber_brain.config import MemorySettings
 from vtuber_brain.context.memory import Exchange, Recalled
 from vtuber_brain.context.personas import Persona, load_persona
 from vtuber_brain.context.prompt import build, opening
 from vtuber_brain.messages import Author, ChatMessage, Kind, Mood
+from vtuber_brain.sections import MemorySettings
 
 SETTINGS = MemorySettings(window=3, max_chars=200, facts=3)
 PIP = Persona(

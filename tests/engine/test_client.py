@@ -8,11 +8,11 @@ import signal
 import pytest
 
 from tests.support.families import save_talker
-from vtuber_brain.config import EngineSettings, ModelSettings
 from vtuber_brain.engine.client import LocalEngine, Request
 from vtuber_brain.engine.wire import Done, Sampling
 from vtuber_brain.errors import EngineDown, Refused, RequestFailed
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import EngineSettings, ModelSettings
 
 SETTINGS = EngineSettings(
     num_slots=4, context=256, threads=1, ping_s=0.1, slow_s=0.5, dead_s=3, backoff_s=0.05, backoff_max_s=0.1

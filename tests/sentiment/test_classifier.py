@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 
 from tests.support.encoders import tiny_encoder
-from vtuber_brain.config import SentimentSettings
 from vtuber_brain.errors import JudgeDown, Refused
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment import classifier as room
 from vtuber_brain.sentiment.classifier import Classifier
 from vtuber_brain.sentiment.wire import Configure

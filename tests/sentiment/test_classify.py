@@ -9,10 +9,10 @@ import signal
 import pytest
 
 from tests.support.encoders import tiny_encoder
-from vtuber_brain.config import SentimentSettings
 from vtuber_brain.errors import JudgeDown, RecordError
 from vtuber_brain.messages import Verdict
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment.classifier import Classifier
 from vtuber_brain.sentiment.classify import AT_ONCE, classify_lines
 

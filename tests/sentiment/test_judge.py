@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtuber_brain.config import SentimentSettings
 from vtuber_brain.errors import JudgeDown
 from vtuber_brain.messages import Author, ChatMessage, Kind, Mood, Verdict
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment.blocklist import Blocklist
 from vtuber_brain.sentiment.judge import Judge, decide
 from vtuber_brain.sentiment.rules import RuleSet

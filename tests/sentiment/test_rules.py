@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtuber_brain.config import SentimentSettings
 from vtuber_brain.errors import ConfigError
+from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment.blocklist import Blocklist
 from vtuber_brain.sentiment.rules import RuleSet, apply, apply_spoken, clean, count_links, is_injection
 

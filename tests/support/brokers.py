@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 from aiomqtt import Client, MqttError
 
 from vtuber_brain.bus.broker import EmbeddedBroker
-from vtuber_brain.config import BusSettings
+from vtuber_brain.sections import BusSettings
 
 DEADLINE_S = 15.0
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
-from vtuber_brain.config import BusSettings, is_loopback
+from vtuber_brain.config import is_loopback
 from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.sections import BusSettings
 
 if TYPE_CHECKING:
     from amqtt.broker import Broker as _Broker

@@ -21,11 +21,11 @@ from pydantic import BaseModel
 from vtuber_brain.bus import topics
 from vtuber_brain.bus.outbox import Outbox, Publication
 from vtuber_brain.bus.topics import Control, ControlResult, Playback, State, Status
-from vtuber_brain.config import BusSettings
 from vtuber_brain.errors import BrainError, Refused, Unavailable, WireError
 from vtuber_brain.plugin_api import Event
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.runtime.retry import backoff
+from vtuber_brain.sections import BusSettings
 
 log = structlog.get_logger(__name__)
 

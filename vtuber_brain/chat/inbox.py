@@ -12,9 +12,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 
 from vtuber_brain.chat.rate import Bucket
-from vtuber_brain.config import ChatSettings
 from vtuber_brain.messages import ChatMessage, Drop, Retraction
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import ChatSettings
 
 MAX_AUTHORS = 16_384
 MAX_BANNED = 65_536

@@ -33,11 +33,11 @@ from vtuber_brain.chat.frames import (
 from vtuber_brain.chat.protocol import PATH, ack, encode, event_frame, incoming, parse
 from vtuber_brain.chat.rate import Bucket
 from vtuber_brain.chat.subscriber import Subscriber
-from vtuber_brain.config import WebSocketSettings
 from vtuber_brain.errors import ConfigError, Problem, Unavailable
 from vtuber_brain.messages import Event
 from vtuber_brain.plugin_api import Deliver
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import WebSocketSettings
 
 log = structlog.get_logger(__name__)
 

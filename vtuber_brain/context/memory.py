@@ -8,10 +8,10 @@ import re
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
-from vtuber_brain.config import MemorySettings
 from vtuber_brain.context.facts import Fact, extract
 from vtuber_brain.context.quote import quote
 from vtuber_brain.messages import ChatMessage, Retraction, Turn
+from vtuber_brain.sections import MemorySettings
 
 RETRACTIONS_KEPT = 1024
 MAX_SAID_CHARS = 80

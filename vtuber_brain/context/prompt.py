@@ -7,11 +7,11 @@ viewer, so that its prefix is computed once; what viewers wrote stands in the us
 import math
 from collections.abc import Sequence
 
-from vtuber_brain.config import MemorySettings
 from vtuber_brain.context.memory import Recalled
 from vtuber_brain.context.personas import Persona
 from vtuber_brain.context.quote import quote, quote_name
 from vtuber_brain.messages import ChatMessage, Mood
+from vtuber_brain.sections import MemorySettings
 
 MAX_TEXT_CHARS = 500
 MAX_FACT_CHARS = 120

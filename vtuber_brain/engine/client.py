@@ -10,12 +10,12 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from vtuber_brain.config import EngineSettings, ModelSettings
 from vtuber_brain.engine import wire
 from vtuber_brain.engine.wire import Delta, Done, Failed, Sampling
 from vtuber_brain.errors import EngineDown, RequestFailed, Unavailable, WireError
 from vtuber_brain.runtime.child import Child, State, Supervision
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import EngineSettings, ModelSettings
 
 OnState = Callable[[State, str], None]
 """Hears of every change of the worker's state, with the reason."""

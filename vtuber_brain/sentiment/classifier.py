@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vtuber_brain.config import SentimentSettings
 from vtuber_brain.errors import JudgeDown, Unavailable
 from vtuber_brain.messages import Mood
 from vtuber_brain.runtime.child import Child, State, Supervision
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment.classifier_text import MAX_CHARS
 from vtuber_brain.sentiment.wire import Classify, Configure, Failed, Message, Moods, protocol
 

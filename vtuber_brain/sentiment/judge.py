@@ -12,10 +12,10 @@ from typing import TypeVar
 import structlog
 
 from vtuber_brain import plugin_api
-from vtuber_brain.config import SentimentSettings
 from vtuber_brain.errors import JudgeDown
 from vtuber_brain.messages import ChatMessage, Mood, Verdict
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment.rules import RuleSet, apply, apply_spoken, clean
 
 log = structlog.get_logger(__name__)

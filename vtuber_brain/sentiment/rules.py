@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 
-from vtuber_brain.config import SentimentSettings, shipped
+from vtuber_brain.config import shipped
+from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment.blocklist import Blocklist, load_blocklist
 
 _INVISIBLE = re.compile(

@@ -1,0 +1,180 @@
+"""The sections of the settings: every key with its default, unit and meaning. config.py loads them.
+
+docs/settings.md and configs/brain.toml are written from here.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """One table of the file; a key it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class PersonaSettings(Section):
+    """`[persona]` who speaks."""
+
+    name: str = Field("mori", description="the persona's file name without .toml, or a path to the file")
+    dir: Path | None = Field(None, description="folder of persona files; unset: the ones that ship")
+
+
+class ChatSettings(Section):
+    """`[chat]` the inbox between the sources and the model."""
+
+    capacity: Count = Field(256, description="waiting chat messages; when full the oldest is dropped (inbox_full)")
+    money_capacity: Count = Field(64, description="waiting money events; when full the oldest is dropped (inbox_full)")
+    max_age_s: Seconds = Field(10, description="a chat message older than this is dropped, not answered (too_old)")
+    author_burst: Count = Field(4, description="messages one viewer may send at once before author_rate applies")
+    author_per_s: Seconds = Field(0.5, description="messages per second one viewer may send in the long run")
+    dedupe: Count = Field(8192, description="message ids remembered to recognise a duplicate")
+
+
+class WebSocketSettings(Section):
+    """`[websocket]` chat over WebSocket at /chat."""
+
+    enabled: bool = Field(True, description="whether to listen")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: Port = Field(8766, description="port to listen on; 0 takes a free one")
+    token: SecretStr | None = Field(None, description="bearer token; required when host is not loopback")
+    origins: list[str] = Field([], description="browser origins allowed; a client without Origin always is")
+    max_message_bytes: Count = Field(16384, description="a longer frame closes the connection (1009)")
+    messages_per_s: Seconds = Field(50, description="frames per second per connection; more are refused (rate_limited)")
+    burst: Count = Field(100, description="frames at once per connection before messages_per_s applies")
+    max_connections: Count = Field(256, description="connections at once; more are turned away (503)")
+
+
+class BusSettings(Section):
+    """`[bus]` MQTT, where the voice and the avatar listen."""
+
+    broker: Literal["embedded", "external"] = Field("external", description="embedded: run a broker on host:port")
+    host: str = Field("127.0.0.1", description="the broker's address")
+    port: Port = Field(1883, description="the broker's port; 0 with an embedded broker takes a free one")
+    username: str | None = Field(None, description="user at the broker")
+    password: SecretStr | None = Field(None, description="password at the broker")
+    tls: bool = Field(False, description="connect over TLS with the system's certificates")
+    prefix: str = Field("vtuber", description="first part of every topic", pattern=r"^[^$#+/][^#+/]*$")
+    queue: Count = Field(256, description="publications waiting for the broker; when full the oldest is dropped")
+    max_age_s: Seconds = Field(30, description="an utterance that waited longer for the broker is dropped (stale)")
+    timeout_s: Seconds = Field(5, description="how long one exchange with the broker may take")
+    retry_max_s: Seconds = Field(5, description="longest pause between two attempts to connect")
+
+
+class ModelSettings(Section):
+    """`[model]` the causal language model."""
+
+    path: str = Field("bundled:smollm2-135m-instruct", description="bundled:NAME, a local directory, or a hub id")
+    revision: str | None = Field(None, description="revision of a hub id")
+    dtype: Literal["auto", "model", "bf16", "fp16", "fp32"] = Field(
+        "auto", description="auto: bf16 where the device is fast at it; model: as the weights were saved"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda when there is one")
+    weights: Literal["full", "int8", "fp8", "nf4"] = Field(
+        "full", description="how the large matrices are kept; fp8 and nf4 need CUDA and the gpu extra, int8 too on CUDA"
+    )
+
+
+class EngineSettings(Section):
+    """`[engine]` what turns a prompt into words: a worker process on this machine, or servers elsewhere."""
+
+    kind: Literal["local", "openai"] = Field("local", description="openai: the servers of [remote] instead of a worker")
+    num_slots: Count = Field(8, description="requests that run at once: rows of the KV cache")
+    context: Count = Field(1024, description="tokens per slot: prompt and reply together")
+    prefill_chunk: Count = Field(256, description="prompt tokens computed between two decode steps")
+    num_pinned: int = Field(2, ge=0, description="further rows that keep the beginnings of personas' prompts computed")
+    max_loras: int = Field(4, ge=0, description="loras held at once; one more takes the place of the idle one used least")
+    max_lora_rank: Count = Field(16, description="largest rank of a lora; a place in the bank is that large")
+    memory_gb: float | None = Field(
+        None, gt=0, description="most memory for weights, loras and cache; fewer slots are made if need be; unset: no limit"
+    )
+    graphs: bool = Field(True, description="on CUDA, capture decode steps in graphs at start: slower start, faster steps")
+    max_waiting: Count = Field(64, description="requests waiting for a slot; more fail at once (queue_full)")
+    threads: int = Field(0, ge=0, description="CPU threads of the worker; 0: the cores there are")
+    deadline_s: Seconds = Field(30, description="a request not done by then fails (deadline)")
+    start_timeout_s: Seconds = Field(180, description="how long loading and warming up may take")
+    ping_s: Seconds = Field(1, description="pause between two pings")
+    slow_s: Seconds = Field(5, description="no answer for this long: the status says degraded")
+    dead_s: Seconds = Field(20, description="no answer for this long: the worker is killed and started again")
+    backoff_s: Seconds = Field(0.5, description="first pause before a restart; doubles")
+    backoff_max_s: Seconds = Field(30, description="longest pause before a restart")
+
+
+class RemoteSettings(Section):
+    """`[remote]` OpenAI-compatible servers, used when engine.kind is openai."""
+
+    urls: list[str] = Field([], description="base URLs, such as http://127.0.0.1:8000/v1; the first that works is used")
+    model: str = Field("", description="the base model's name at the servers; a lora is asked for by its own name")
+    api_key: SecretStr | None = Field(None, description="key sent to every server")
+    per_url: Count = Field(8, description="requests at once per URL; more wait their turn, the paid ones first")
+    connect_timeout_s: Seconds = Field(3, description="how long connecting may take")
+    first_token_timeout_s: Seconds = Field(10, description="no token by then: the next URL is tried")
+    max_retries: int = Field(2, ge=0, description="further attempts after rate limits, server errors and lost connections")
+    retry_max_s: Seconds = Field(5, description="longest pause between two attempts, and until a failed URL is tried again")
+    probe_s: Seconds = Field(5, description="pause between two looks at whether the servers answer")
+    loras: Literal["served", "vllm"] = Field(
+        "served", description="vllm: load and drop them by its /v1/load_lora_adapter; served: they are there by name"
+    )
+
+
+class SentimentSettings(Section):
+    """`[sentiment]` rules and the classifier."""
+
+    enabled: bool = Field(True, description="run the classifier; off: rules alone decide, output included")
+    model: str = Field("bundled:minilm-chat", description="bundled:NAME, a local directory, or a hub id")
+    lora: Path | None = Field(None, description="a PEFT directory on top of the model; unset: the bundled one's own")
+    labels: dict[str, str] = Field({}, description="model label to negative, neutral, positive or toxic")
+    toxic_threshold: Share = Field(0.7, description="input at or above is denied (toxic)")
+    speak_threshold: Share = Field(0.6, description="our own sentence at or above is not spoken (toxic)")
+    max_batch: Count = Field(32, description="texts classified in one forward")
+    max_wait_ms: float = Field(4, ge=0, description="how long a text waits for others to share a forward")
+    max_tokens: Count = Field(96, description="tokens of a text that are looked at")
+    timeout_s: Seconds = Field(2, description="no answer by then: rules alone decide; output is not spoken")
+    threads: Count = Field(1, description="CPU threads of the classifier's process")
+    start_timeout_s: Seconds = Field(120, description="how long loading may take")
+    max_chars: Count = Field(500, description="longer messages are denied (too_long)")
+    max_links: int = Field(0, ge=0, description="more links than this are denied (links)")
+    blocklist: Path | None = Field(
+        None, description="a file of words and phrases, one a line; unset: the one that ships"
+    )
+
+
+class MemorySettings(Section):
+    """`[memory]` what the prompt remembers."""
+
+    window: Count = Field(8, description="past turns in the prompt")
+    max_chars: Count = Field(1600, description="characters of past turns in the prompt; the oldest go first")
+    viewers: Count = Field(2000, description="viewers remembered; the one unseen longest is forgotten")
+    facts: Count = Field(6, description="facts kept per viewer")
+    recall_timeout_s: Seconds = Field(0.3, description="a recall later than this is left out")
+
+
+class SpeechSettings(Section):
+    """`[speech]` from tokens to sentences on the bus."""
+
+    max_sentence_chars: int = Field(220, ge=40, description="a longer sentence is cut at a clause")
+    max_sentences: Count = Field(4, description="sentences per reply; the rest is not generated")
+    stale_s: Seconds = Field(20, description="a reply whose first sentence is later than this is dropped (stale)")
+    thinking: Count = Field(8, description="replies generated side by side")
+    drain_s: Seconds = Field(5, description="how long a running reply may go on after SIGTERM")
+
+
+class TranscriptsSettings(Section):
+    """`[transcripts]` the log of everything heard and said."""
+
+    enabled: bool = Field(True, description="keep transcripts")
+    path: Path | None = Field(None, description="the SQLite file; unset: transcripts.db in the state folder")
+
+
+class LogSettings(Section):
+    """`[logs]` events for the operator, on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level written")
+    format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else json")
