@@ -1,18 +1,26 @@
 """The engine without its process: requests in, deltas and endings out, one step at a time.
 
-The worker drives it from the line, `generate` from a file; both see the same tokens.
+The worker drives it from the line, `generate` from a file; both see the same tokens. On CUDA a step is launched before
+the tokens of the one before are read, so that the device never waits for the host.
 """
 
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
+from vtuber_brain.engine.endings import Ending, end_tokens
+from vtuber_brain.engine.graphs import DecodeGraphs, on_cuda
+from vtuber_brain.engine.kvcache import KvCache
 from vtuber_brain.engine.load import load_runner, load_tokenizer
-from vtuber_brain.engine.render import Renderer, TextStream
-from vtuber_brain.engine.runner import Runner
-from vtuber_brain.engine.sampling import Sampler, choose_all
+from vtuber_brain.engine.loras import LoraWeights
+from vtuber_brain.engine.places import Place, Places
+from vtuber_brain.engine.prompts import Prompts
+from vtuber_brain.engine.runner import BASE, Launched, Runner
+from vtuber_brain.engine.sampling import Mode
 from vtuber_brain.engine.scheduler import Job, Scheduler, Step
-from vtuber_brain.engine.wire import Configure, Delta, Done, Failed, FinishReason, Generate, Usage
+from vtuber_brain.engine.wire import Configure, Delta, Done, Failed, Generate, Usage
 from vtuber_brain.errors import RequestFailed
 
 Event = Delta | Done | Failed
@@ -20,28 +28,36 @@ Event = Delta | Done | Failed
 
 @dataclass(slots=True)
 class Reply:
-    """One request while it runs: the scheduler's job, and what turns its tokens into an answer."""
+    """One request while it runs: the scheduler's job, its lora's place, and what turns its tokens into an answer."""
 
     request: Generate
     job: Job
-    sampler: Sampler
-    text: TextStream
+    place: Place | None
+    ending: Ending
     arrived_s: float
     started_s: float | None = None
     first_token_s: float | None = None
     unsent: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
 
 
 class Core:
-    """A model and its requests. `step` computes one forward for all of them and tells what came of it."""
+    """A model and its requests. `step` computes one forward for all of them and tells what came of it.
 
-    def __init__(self, runner: Runner, tokenizer: Any | None, configure: Configure) -> None:
-        self.runner, self.tokenizer = runner, tokenizer
+    `lag` is how many steps may be on the device before their tokens are read: 0 or 1.
+    """
+
+    def __init__(self, runner: Runner, tokenizer: Any | None, configure: Configure, *, lag: int | None = None) -> None:
+        self.runner, self.tokenizer, self._configure = runner, tokenizer, configure
         self.context = runner.cache.context
-        self._renderer = Renderer(tokenizer) if tokenizer is not None else None
-        self._ends = _end_tokens(runner.model)
-        self._scheduler = Scheduler(configure.num_slots, configure.prefill_chunk, configure.max_waiting)
+        self._lag = lag if lag is not None else int(runner.device.type == "cuda")
+        self._prompts = Prompts(tokenizer, runner.vocabulary, self.context)
+        self._ends = end_tokens(runner.model)
+        self._places = Places(configure.max_loras)
         self._replies: dict[str, Reply] = {}
+        self._in_flight: list[Launched] = []
+        self._scheduler = self._schedule()
+        self._graphs = self._capture()
 
     @classmethod
     def load(cls, configure: Configure) -> "Core":
@@ -53,7 +69,12 @@ class Core:
     @property
     def busy(self) -> bool:
         """Whether `step` has something to do."""
-        return self._scheduler.busy
+        return self._scheduler.busy or bool(self._in_flight)
+
+    @property
+    def num_slots(self) -> int:
+        """Requests that run at once."""
+        return self.runner.cache.num_rows - self._configure.num_pinned
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -62,41 +83,47 @@ class Core:
         return {
             "model": str(model.config.name_or_path),
             "family": model.config.model_type,
-            "parameters": model.num_parameters(),
+            "parameters": self.runner.num_parameters,
             "dtype": str(model.dtype).removeprefix("torch."),
+            "weights": self._configure.weights,
             "device": str(self.runner.device),
-            "num_slots": cache.num_slots,
+            "num_slots": self.num_slots,
             "context": self.context,
             "cache_bytes": cache.num_bytes,
+            "max_loras": self._configure.max_loras,
+            "lora_bytes": self.runner.bank.num_bytes,
             "chat_template": bool(getattr(self.tokenizer, "chat_template", None)),
         }
 
     def warm_up(self) -> None:
         """Run a crowd of throw-away requests: the first calls of new shapes can cost seconds."""
-        num_slots = self.runner.cache.num_slots
         length = max(1, min(48, self.context - 4))
-        for n in range(num_slots):
+        for n in range(self.num_slots):
             self.add(Generate(f"warm-up-{n}", token_ids=(0,) * (length - n % 8 if length > 8 else 1), max_tokens=3))
         while self.busy:
             self.step()
 
-    def add(self, request: Generate) -> None:
-        """Take a request in. Raises RequestFailed when it cannot be answered."""
+    def add(self, request: Generate, pin: str | None = None) -> None:
+        """Take a request in; with `pin` its prompt's beginning is kept. Raises RequestFailed when it is no use."""
         if request.id in self._replies:
             raise RequestFailed("bad_request", f"a request {request.id!r} is running already")
-        prompt = self._prompt(request)
-        room = self.context - len(prompt)
-        job = Job(request.id, prompt, min(request.max_tokens, room))
-        stops = request.stop
-        if request.messages is not None and self._renderer is not None:
-            stops += self._renderer.stops()
-        self._scheduler.add(job)
+        prompt = self._prompts.tokens(request)
+        max_tokens = min(request.max_tokens, self.context - len(prompt))
+        place = self._place(request)
+        content_hash = place.content_hash if place is not None else None
+        job = Job(request.id, prompt, max_tokens, content_hash, request.priority, pin)
+        try:
+            self._scheduler.add(job)
+        except RequestFailed:
+            self._give_back(place)
+            raise
+        ends = frozenset() if request.ignore_eos else self._ends
         self._replies[request.id] = Reply(
-            request=request,
-            job=job,
-            sampler=Sampler(request.sampling, prompt, self.runner.device),
-            text=TextStream(self.tokenizer, stops),
-            arrived_s=time.monotonic(),
+            request,
+            job,
+            place,
+            Ending(self.tokenizer, self._prompts.stops(request), ends, max_tokens),
+            time.monotonic(),
         )
 
     def cancel(self, request_id: str) -> None:
@@ -104,23 +131,40 @@ class Core:
         if request_id in self._replies:
             self._end(self._replies[request_id])
 
+    def install(self, name: str, weights: LoraWeights) -> float | None:
+        """Have `name` answer with `weights` from the next request on; how many seconds that took the device.
+
+        None while every place has replies running: ask again after a step. Raises LoraRejected when there are too many.
+        """
+        self._places.check_room(name)
+        found = self._places.install(name, weights.content_hash)
+        if found is None:
+            return None
+        place, is_new = found
+        start_s = time.perf_counter()
+        if is_new:
+            with torch.inference_mode():
+                self.runner.bank.put(place.index, weights)
+                self.runner.synchronize()
+        return time.perf_counter() - start_s
+
+    def drop(self, name: str) -> None:
+        """Forget a lora; replies that run on it end on it."""
+        self._places.drop(name)
+
     def step(self) -> list[Event]:
-        """Compute one step for everybody. Nothing that happens to one request is raised: it comes out as its Failed."""
+        """Launch one step for everybody and read what has come. What happens to one request comes out as its Failed."""
         events: list[Event] = list(self._expire())
         step = self._scheduler.plan()
-        if step is None:
-            return events
-        self._note_started(step)
-        logits = self.runner.forward(step)
-        replies = [self._replies[span.job.id] for span in step.sampled]
-        tokens = choose_all(logits, [reply.sampler for reply in replies])
-        self._scheduler.commit(step, tokens)
-        for reply, token in zip(replies, tokens, strict=True):
-            events += self._advance(reply, token)
+        if step is not None:
+            self._in_flight.append(self._launch(step))
+        if len(self._in_flight) > self._lag or step is None:
+            events += self._read()
         return events
 
     def fail_all(self, code: str, detail: str) -> list[Event]:
         """End every running request after a step went wrong; what their slots hold is not reused."""
+        self._in_flight.clear()
         failed: list[Event] = []
         for reply in list(self._replies.values()):
             self._scheduler.distrust(reply.job)
@@ -128,35 +172,73 @@ class Core:
             failed.append(Failed(reply.request.id, code, detail))
         return failed
 
+    def shrink(self) -> int:
+        """Half as many slots, at least one, after memory ran out; nothing may be running. Gives how many there are."""
+        assert not self._replies, "requests would lose their slots"
+        num_slots = max(1, self.num_slots // 2)
+        self._graphs = None
+        self.runner.use(KvCache(num_slots + self._configure.num_pinned, self.context))
+        self.runner.free_memory()
+        self._scheduler = self._schedule()
+        self._graphs = self._capture()
+        return num_slots
+
     def check_integrity(self) -> None:
         """Raise AssertionError unless all books balance."""
         self._scheduler.check_integrity()
         assert {job.id for job in self._scheduler.jobs} == set(self._replies), "a request was lost"
+        self._places.check_integrity([reply.place.index for reply in self._replies.values() if reply.place is not None])
 
-    def _prompt(self, request: Generate) -> list[int]:
-        if request.max_tokens < 1:
-            raise RequestFailed("bad_request", "max_tokens is less than 1")
-        prompt = self._token_ids(request)
-        vocabulary = self.runner.model.get_input_embeddings().num_embeddings
-        if not prompt or not all(0 <= token < vocabulary for token in prompt):
-            raise RequestFailed("bad_request", f"the prompt is empty or has a token outside 0..{vocabulary - 1}")
-        if len(prompt) >= self.context:
-            raise RequestFailed("prompt_too_long", f"{len(prompt)} tokens, room for {self.context - 1}")
-        return prompt
+    def _schedule(self) -> Scheduler:
+        shape = self._configure
+        return Scheduler(self.num_slots, shape.prefill_chunk, shape.max_waiting, shape.num_pinned)
 
-    def _token_ids(self, request: Generate) -> list[int]:
-        given = [part for part in (request.messages, request.prompt, request.token_ids) if part is not None]
-        if len(given) != 1:
-            raise RequestFailed("bad_request", "give exactly one of messages, prompt and token_ids")
-        if request.token_ids is not None:
-            return list(request.token_ids)
-        if self._renderer is None:
-            raise RequestFailed("bad_request", "the model's folder has no tokenizer; give token_ids")
-        if request.prompt is not None:
-            return self._renderer.prompt(request.prompt)
-        assert request.messages is not None
-        room = max(1, self.context - min(request.max_tokens, self.context // 2))
-        return self._renderer.messages(request.messages, room)
+    def _capture(self) -> DecodeGraphs | None:
+        wanted = self._configure.graphs and self.runner.device.type == "cuda"
+        return DecodeGraphs(self.runner, self.num_slots, on_cuda()) if wanted else None
+
+    def _launch(self, step: Step) -> Launched:
+        replies = [self._replies[span.job.id] for span in step.spans]
+        self._note_started(replies)
+        if step.admitted is not None:
+            new = next(reply for reply in replies if reply.job.slot is step.admitted.slot)
+            place = new.place.index if new.place is not None else BASE
+            self.runner.admit(step.admitted.slot.index, new.request.sampling, new.job.prompt, place)
+        mode = Mode.of([reply.request.sampling for reply in replies])
+        loras = any(reply.place is not None for reply in replies)
+        logprobs = any(reply.request.logprobs for reply in replies)
+        if self._graphs is not None and not logprobs:
+            launched = self._graphs.launch(step, mode, loras=loras)
+            if launched is not None:
+                return launched
+        return self.runner.launch(step, mode, loras=loras, logprobs=logprobs)
+
+    def _read(self) -> list[Event]:
+        """The results of the oldest step in flight; those of requests that have ended meanwhile are passed over."""
+        if not self._in_flight:
+            return []
+        launched = self._in_flight.pop(0)
+        tokens, logprobs = launched.wait()
+        self._scheduler.commit(launched.step, tokens)
+        events: list[Event] = []
+        for n, span in enumerate(launched.step.sampled):
+            reply = self._replies.get(span.job.id)
+            if reply is not None and reply.job is span.job:
+                events += self._advance(reply, tokens[n], logprobs[n] if logprobs is not None else None)
+        return events
+
+    def _place(self, request: Generate) -> Place | None:
+        if request.lora is None:
+            return None
+        place = self._places.take(request.lora)
+        if place is None:
+            there = ", ".join(sorted(self._places.names)) or "none"
+            raise RequestFailed("unknown_lora", f"{request.lora!r} is not loaded (loaded: {there})")
+        return place
+
+    def _give_back(self, place: Place | None) -> None:
+        if place is not None:
+            self._places.give_back(place)
 
     def _expire(self) -> list[Failed]:
         now_s = time.monotonic()
@@ -169,41 +251,34 @@ class Core:
             self._end(reply)
         return [Failed(reply.request.id, "deadline", f"not done in {reply.request.deadline_s} s") for reply in late]
 
-    def _note_started(self, step: Step) -> None:
-        for span in step.spans:
-            reply = self._replies[span.job.id]
+    @staticmethod
+    def _note_started(replies: list[Reply]) -> None:
+        for reply in replies:
             if reply.started_s is None:
                 reply.started_s = time.monotonic()
 
-    def _advance(self, reply: Reply, token: int) -> list[Event]:
+    def _advance(self, reply: Reply, token: int, logprob: float | None) -> list[Event]:
         """Give one new token out, and end the reply if it was the last."""
         if reply.first_token_s is None:
             reply.first_token_s = time.monotonic()
         reply.unsent.append(token)
-        is_end = token in self._ends and not reply.request.ignore_eos
-        text = "" if is_end else reply.text.feed(token)
-        reason = self._finish_reason(reply, is_end)
-        if reason is not None and not reply.text.stopped:
-            text += reply.text.flush()
+        if reply.request.logprobs and logprob is not None:
+            reply.logprobs.append(logprob)
+        text, reason = reply.ending.feed(token)
         events: list[Event] = []
         if text or reason is not None:
-            events.append(Delta(reply.request.id, text, tuple(reply.unsent)))
+            logprobs = tuple(reply.logprobs) if reply.request.logprobs else None
+            events.append(Delta(reply.request.id, text, tuple(reply.unsent), logprobs))
             reply.unsent.clear()
+            reply.logprobs.clear()
         if reason is not None:
             events.append(Done(reply.request.id, reason, _usage(reply)))
             self._end(reply)
         return events
 
-    @staticmethod
-    def _finish_reason(reply: Reply, is_end: bool) -> FinishReason | None:
-        if is_end:
-            return "stop"
-        if reply.text.stopped:
-            return "stop_string"
-        return "length" if len(reply.job.output) >= reply.job.max_tokens else None
-
     def _end(self, reply: Reply) -> None:
         self._scheduler.finish(reply.job)
+        self._give_back(reply.place)
         del self._replies[reply.request.id]
 
 
@@ -217,12 +292,3 @@ def _usage(reply: Reply) -> Usage:
         first_token_ms=((reply.first_token_s or now_s) - arrived_s) * 1000,
         total_ms=(now_s - arrived_s) * 1000,
     )
-
-
-def _end_tokens(model: Any) -> frozenset[int]:
-    ends = model.generation_config.eos_token_id
-    if ends is None:
-        ends = getattr(model.config.get_text_config(), "eos_token_id", None)
-    if ends is None:
-        return frozenset()
-    return frozenset([ends] if isinstance(ends, int) else ends)

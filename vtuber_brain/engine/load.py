@@ -1,9 +1,10 @@
-"""From a model's name to a runner: weights, tokenizer, dtype and device, and the proof that our slots fit the model.
+"""From a model's name to a runner: weights, tokenizer, dtype and device, and the proof that our rows fit the model.
 
 Nothing from a model's folder is executed (`trust_remote_code` stays off, weights are safetensors or refused by torch's
 own weights-only loading).
 """
 
+import hashlib
 import os
 import time
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import Any, Literal
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
+from vtuber_brain.engine.attention import can_page, lay_out
 from vtuber_brain.engine.kvcache import KvCache
+from vtuber_brain.engine.products import Bank, join_products
 from vtuber_brain.engine.runner import Runner
 from vtuber_brain.engine.scheduler import Job, Span, Step
+from vtuber_brain.engine.weights import shrink
 from vtuber_brain.engine.wire import Configure
 from vtuber_brain.errors import ModelRefused
 
@@ -25,19 +29,38 @@ _PROBE_ROUNDS = 16
 
 
 def load_runner(configure: Configure) -> Runner:
-    """The model on its device, its attention on our slots. Raises ModelRefused with the reason and what to do."""
+    """The model on its device, with its cache and its bank. Raises ModelRefused with the reason and what to do."""
     device = choose_device(configure.device)
-    dtype = choose_dtype(configure.dtype, device)
     if configure.threads:
         torch.set_num_threads(configure.threads)
-    model = _load_model(configure, dtype).to(device).eval()
-    cache = KvCache(configure.num_slots, min(configure.context, _longest_context(model)))
     try:
-        reference = _plain_logits(model)
-        runner = Runner(model, cache)
-        prove_slots_fit(runner, reference)
+        return _load_runner(configure, device)
+    except torch.OutOfMemoryError:
+        fix = "set engine.memory_gb, fewer engine.num_slots, a shorter engine.context, or model.weights int8"
+        raise ModelRefused(f"the model {configure.model!r} does not fit into the device's memory: {fix}") from None
+
+
+def _load_runner(configure: Configure, device: torch.device) -> Runner:
+    model = _load_model(configure, choose_dtype(configure.dtype, device)).eval()
+    if configure.weights == "full":
+        model.to(device)  # else it may be too large for the device as it is
+    reference, num_parameters = _plain_logits(model), model.num_parameters()
+    bank = Bank(configure.max_loras + 1 if configure.max_loras else 0, configure.max_lora_rank)
+    try:
+        join_products(model, bank, head=configure.weights != "full")
+        runner = Runner(model, KvCache(1, 2 * _PROBE_TOKENS), bank, num_parameters)
+        prove_rows_fit(runner, reference)
     except (TypeError, ValueError, AttributeError) as error:
         raise _refused(model, f"its forward does not take flat tokens with positions ({error})") from None
+    shrink(bank, configure.weights, device)
+    model.to(device)
+    position_bytes = runner.cache.num_bytes // ((runner.cache.num_rows + 1) * runner.cache.capacity)
+    context = min(configure.context, _longest_context(model))
+    cache = KvCache(configure.num_slots + configure.num_pinned, context)
+    runner = Runner(model, cache, bank, num_parameters)
+    if configure.memory_bytes is not None:
+        runner.use(_fitting_cache(runner, configure, position_bytes))
+    runner.attention.paged = can_page(runner.cache, device, model.dtype) and _pages_agree(runner)
     return runner
 
 
@@ -71,21 +94,70 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype | Literal["au
     return torch.bfloat16 if _is_faster(torch.bfloat16, torch.float32) else torch.float32
 
 
-def prove_slots_fit(runner: Runner, reference: torch.Tensor) -> None:
+def base_hash(model: str) -> str | None:
+    """SHA-256 over the weight files of a local model, in order of their names; None where there are none."""
+    files = sorted(Path(model).glob("*.safetensors"))
+    if not files:
+        return None
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def prove_rows_fit(runner: Runner, reference: torch.Tensor) -> None:
     """Refuse a model whose attention does not go through our function once a layer, or that answers otherwise so."""
-    logits = _slot_logits(runner)
+    runner.attention.calls.clear()
+    logits = _row_logits(runner)
     num_layers = runner.model.config.get_text_config().num_hidden_layers
     calls = sorted(runner.attention.calls)
     if calls != sorted([*range(num_layers)] * 2):
         reason = "its attention does not go through transformers' attention interface once per layer"
         raise _refused(runner.model, f"{reason} ({len(calls)} calls in two passes over {num_layers} layers)")
-    spread = reference.std().clamp_min(1e-6)
-    error = ((logits - reference).abs().max() / spread).item()
-    allowed = 1e-2 if runner.model.dtype == torch.float32 else 0.25
-    if not error < allowed:  # also true for NaN
-        reason = "with slots it answers differently than without"
+    error = _distance(logits, reference)
+    if not error < _allowed(runner.model):  # also true for NaN
+        reason = "with rows of a cache it answers differently than without"
         raise _refused(runner.model, f"{reason} (logits off by {error:.3f} standard deviations)")
-    runner.attention.calls.clear()
+
+
+def _pages_agree(runner: Runner) -> bool:
+    """Whether attention over pages computes for this model what attention over rows does."""
+    by_rows = _row_logits(runner)
+    runner.attention.paged = True
+    try:
+        by_pages = _row_logits(runner)
+    except (RuntimeError, TypeError, ValueError):  # a head size or a device the kernel was not built for
+        return False
+    return _distance(by_pages, by_rows) < _allowed(runner.model)
+
+
+def _distance(logits: torch.Tensor, reference: torch.Tensor) -> float:
+    return float((logits - reference).abs().max() / reference.std().clamp_min(1e-6))
+
+
+def _allowed(model: PreTrainedModel) -> float:
+    return 1e-2 if model.dtype == torch.float32 else 0.25
+
+
+def _fitting_cache(runner: Runner, configure: Configure, position_bytes: int) -> KvCache:
+    """A cache of at most `num_slots` rows that keeps weights, loras and cache within `memory_bytes`."""
+    assert configure.memory_bytes is not None
+    full = runner.cache
+    fixed = _model_bytes(runner.model)
+    row_bytes = position_bytes * full.capacity
+    num_rows = min(full.num_rows, (configure.memory_bytes - fixed) // row_bytes - 1)
+    if num_rows < configure.num_pinned + 1:
+        needed = fixed + (configure.num_pinned + 2) * row_bytes
+        said = f"weights and loras take {fixed / 1e9:.2f} GB and one slot {row_bytes / 1e9:.3f} GB"
+        fix = f"raise engine.memory_gb to {needed / 1e9:.2f}, shorten engine.context, or choose smaller model.weights"
+        raise ModelRefused(f"engine.memory_gb is {configure.memory_bytes / 1e9:.2f}, but {said}: {fix}")
+    return KvCache(int(num_rows), full.context)
+
+
+def _model_bytes(model: PreTrainedModel) -> int:
+    tensors = {tensor.data_ptr(): tensor for tensor in [*model.parameters(), *model.buffers()]}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
 
 
 def _load_model(configure: Configure, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
@@ -123,14 +195,15 @@ def _plain_logits(model: PreTrainedModel) -> torch.Tensor:
     return logits
 
 
-def _slot_logits(runner: Runner) -> torch.Tensor:
-    """The same prompt in two chunks, so that the second must find the first in its slot."""
+def _row_logits(runner: Runner) -> torch.Tensor:
+    """The same prompt in two chunks, so that the second must find the first in its row."""
     tokens = _probe_tokens(runner.model)
     half = len(tokens) // 2
     logits = torch.empty(0)
     for start, chunk in ((0, tokens[:half]), (half, tokens[half:])):
         span = Span(Job("probe", tokens, 1), 0, start, chunk, wants_token=True)
-        logits = runner.forward(Step((span,), 0))[0].float()
+        with torch.inference_mode():
+            logits = runner.forward(lay_out(Step((span,), 0), runner.device))[0].float()
     return logits
 
 

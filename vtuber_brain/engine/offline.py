@@ -4,18 +4,19 @@ One bad line is answered with its error and disturbs nobody.
 """
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vtuber_brain.engine.core import Core, Event
-from vtuber_brain.engine.load import load_runner, load_tokenizer
+from vtuber_brain.engine.load import base_hash, load_runner, load_tokenizer
+from vtuber_brain.engine.loras import largest_rank, read_lora
 from vtuber_brain.engine.render import Renderer
 from vtuber_brain.engine.wire import Configure, Delta, Done, Failed, Generate, Sampling
-from vtuber_brain.errors import RequestFailed
+from vtuber_brain.errors import LoraRejected, RequestFailed
 
 
 class Turn(BaseModel):
@@ -28,7 +29,7 @@ class Turn(BaseModel):
 
 
 class Line(BaseModel):
-    """One line of the input; exactly one of `messages`, `prompt` and `token_ids`."""
+    """One line of the input; exactly one of `messages`, `prompt` and `token_ids`. `lora` is a PEFT directory."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -42,9 +43,13 @@ class Line(BaseModel):
     top_p: float = Field(1.0, gt=0, le=1)
     min_p: float = Field(0.0, ge=0, le=1)
     repetition_penalty: float = Field(1.0, gt=0)
+    presence_penalty: float = 0.0
+    banned: list[int] = []
     seed: int | None = None
     stop: list[str] | str = []
     ignore_eos: bool = False
+    lora: str | None = None
+    logprobs: bool = False
 
     def request(self, number: int) -> Generate:
         """The engine's request; its id is the line's number, because the file's ids may repeat."""
@@ -54,9 +59,20 @@ class Line(BaseModel):
             prompt=self.prompt,
             token_ids=tuple(self.token_ids) if self.token_ids is not None else None,
             max_tokens=self.max_tokens,
-            sampling=Sampling(self.temperature, self.top_k, self.top_p, self.min_p, self.repetition_penalty, self.seed),
+            sampling=Sampling(
+                temperature=self.temperature,
+                top_k=self.top_k,
+                top_p=self.top_p,
+                min_p=self.min_p,
+                repetition_penalty=self.repetition_penalty,
+                presence_penalty=self.presence_penalty,
+                banned=tuple(self.banned),
+                seed=self.seed,
+            ),
             stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop),
             ignore_eos=self.ignore_eos,
+            lora=self.lora,
+            logprobs=self.logprobs,
         )
 
 
@@ -66,6 +82,7 @@ class Answer:
 
     id: str | int | None
     token_ids: list[int] = field(default_factory=list)
+    logprobs: list[float] | None = None
     text: str = ""
     done: Done | None = None
     error: str | None = None
@@ -75,9 +92,11 @@ class Answer:
         if self.done is None:
             return {"id": self.id, "error": self.error or "no answer"}
         usage = self.done.usage
+        logprobs = {"logprobs": self.logprobs} if self.logprobs is not None else {}
         return {
             "id": self.id,
             "token_ids": self.token_ids,
+            **logprobs,
             "text": self.text if has_text else None,
             "finish_reason": "stop" if self.done.finish_reason == "stop_string" else self.done.finish_reason,
             "usage": {
@@ -94,7 +113,11 @@ def generate(lines: Iterable[str], configure: Configure) -> Iterator[dict[str, A
     requests = {request.id: request for _, request in parsed if request is not None}
     answers = {request.id: answer for answer, request in parsed if request is not None}
     core = _core_for(requests.values(), configure)
+    rejected = _load_loras(core, requests.values(), configure)
     for request in requests.values():
+        if request.lora in rejected:
+            answers[request.id].error = f"lora_rejected: {rejected[request.lora]}"
+            continue
         try:
             core.add(request)
         except RequestFailed as failure:
@@ -132,22 +155,38 @@ def _parse(number: int, text: str) -> tuple[Answer, Generate | None]:
         return answer, None
 
 
-def _core_for(requests: Iterable[Generate], configure: Configure) -> Core:
+def _core_for(requests: Collection[Generate], configure: Configure) -> Core:
     """A core with just the room these requests need."""
     tokenizer = load_tokenizer(configure)
     needs = [_num_tokens(request, tokenizer) + request.max_tokens for request in requests]
-    shape = Configure(
-        model=configure.model,
-        revision=configure.revision,
-        dtype=configure.dtype,
-        device=configure.device,
+    folders = _folders(requests)
+    shape = replace(
+        configure,
         num_slots=max(1, min(configure.num_slots, len(needs))),
         context=max([32, *needs]),
-        prefill_chunk=configure.prefill_chunk,
         max_waiting=len(needs) + 1,
-        threads=configure.threads,
+        max_loras=len(folders),
+        max_lora_rank=max([1, *map(largest_rank, folders)]),
+        graphs=False,
     )
     return Core(load_runner(shape), tokenizer, shape)
+
+
+def _folders(requests: Iterable[Generate]) -> list[Path]:
+    return sorted({Path(request.lora) for request in requests if request.lora is not None})
+
+
+def _load_loras(core: Core, requests: Iterable[Generate], configure: Configure) -> dict[str | None, str]:
+    """Take every lora in that the lines name; the reasons of those that could not be."""
+    rejected: dict[str | None, str] = {}
+    hashed = base_hash(configure.model)
+    for name in {request.lora for request in requests if request.lora is not None}:
+        try:
+            weights = read_lora(Path(name), core.runner.bank.shapes, core.runner.bank.rank, hashed)
+            core.install(name, weights)
+        except LoraRejected as rejection:
+            rejected[name] = str(rejection)
+    return rejected
 
 
 def _num_tokens(request: Generate, tokenizer: Any | None) -> int:
@@ -169,6 +208,8 @@ def _take(answer: Answer, event: Event) -> None:
         case Delta():
             answer.token_ids += event.token_ids
             answer.text += event.text
+            if event.logprobs is not None:
+                answer.logprobs = [*(answer.logprobs or ()), *event.logprobs]
         case Done():
             answer.done = event
         case Failed():

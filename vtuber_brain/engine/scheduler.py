@@ -1,55 +1,73 @@
 """Who runs in the next step: decode rows of all running requests, and one chunk of one prompt. Pure: no torch, no I/O.
 
-A step is one forward over a flat list of tokens. Requests are admitted one at a time, when the prompt before has been
-computed, so that one after another can copy the beginning they share.
+A step is one forward over a flat list of tokens. It may be planned while the one before is still being computed: a
+decode row's token is then known to the device alone, and a request that turns out to have ended has run one step for
+nothing. Requests are admitted one at a time, when the prompt before has been handed out, so that one after another can
+copy the beginning they share.
 """
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from vtuber_brain.engine.slots import Placement, Slot, Slots
 from vtuber_brain.errors import RequestFailed
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
-    """One request on its way: `computed` tokens of `prompt + output` have K and V in the slot."""
+    """One request on its way. `planned` positions were handed to steps, `computed` of them are known to be done.
+
+    `num_asked` tokens were asked for, of which `output` holds those that have come. `lora` is a content hash.
+    """
 
     id: str
     prompt: list[int]
     max_tokens: int
     lora: str | None = None
-    deadline_s: float | None = None
+    priority: int = 0
+    pin: str | None = None
     output: list[int] = field(default_factory=list)
     slot: Slot | None = None
+    planned: int = 0
     computed: int = 0
+    num_asked: int = 0
     num_cached: int = 0
 
     @property
     def prefilling(self) -> bool:
-        """Whether part of the prompt is still to be computed."""
-        return self.computed < len(self.prompt)
+        """Whether part of the prompt is still to be handed out."""
+        return self.planned < len(self.prompt)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A run of one job's tokens in a step: `tokens` stand at positions `start`... of row `slot`."""
+class Span(NamedTuple):
+    """A run of one job's tokens in a step, at positions `start`... of row `slot`.
+
+    `tokens` are a prompt's; None stands for the one token the device chose last for that row.
+    """
 
     job: Job
     slot: int
     start: int
-    tokens: Sequence[int]
+    tokens: Sequence[int] | None
     wants_token: bool
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens of the flat list are its own."""
+        return 1 if self.tokens is None else len(self.tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One forward: single-token spans (decode) first, then at most one prompt chunk; `copy` is done before."""
+    """One forward: single-token spans (decode) first, in order of rows, then at most one prompt chunk.
+
+    `admitted` is the placement of a job that starts with this step; what it copies is copied before.
+    """
 
     spans: tuple[Span, ...]
     num_decode: int
-    copy: Placement | None = None
+    admitted: Placement | None = None
 
     @property
     def sampled(self) -> list[Span]:
@@ -58,12 +76,12 @@ class Step:
 
 
 class Scheduler:
-    """Requests waiting in order of arrival, one being read in, the rest being continued token by token."""
+    """Requests waiting by priority, then arrival; one being read in; the rest being continued token by token."""
 
-    def __init__(self, num_slots: int, prefill_chunk: int, max_waiting: int) -> None:
-        self._slots = Slots(num_slots)
+    def __init__(self, num_slots: int, prefill_chunk: int, max_waiting: int, num_pinned: int = 0) -> None:
+        self._slots = Slots(num_slots, num_pinned)
         self._chunk, self._max_waiting = prefill_chunk, max_waiting
-        self._waiting: deque[Job] = deque()
+        self._waiting: list[Job] = []
         self._running: list[Job] = []
 
     @property
@@ -81,7 +99,8 @@ class Scheduler:
         """Queue a request. When `max_waiting` wait already, it fails at once (queue_full): nobody waits for ever."""
         if len(self._waiting) >= self._max_waiting:
             raise RequestFailed("queue_full", f"{self._max_waiting} requests are waiting already")
-        self._waiting.append(job)
+        behind = (index for index, other in enumerate(self._waiting) if other.priority < job.priority)
+        self._waiting.insert(next(behind, len(self._waiting)), job)
 
     def finish(self, job: Job) -> None:
         """Take a request out, done or not; its slot is free in the same step."""
@@ -98,50 +117,68 @@ class Scheduler:
             self._slots.forget(job.slot)
 
     def plan(self) -> Step | None:
-        """The next step, or None when there is nothing to do."""
-        copy = self._admit()
-        decode = sorted((job for job in self._running if not job.prefilling), key=_slot_index)
-        spans = [self._span(job) for job in decode]
-        spans += [self._span(job) for job in self._running if job.prefilling]
-        return Step(tuple(spans), len(decode), copy) if spans else None
+        """The next step, taken as handed out, or None when there is nothing to do."""
+        admitted = self._admit()
+        decode = sorted(filter(_can_continue, self._running), key=_slot_index)
+        spans = [_continue(job) for job in decode]
+        spans += [self._read(job) for job in self._running if job.prefilling]
+        return Step(tuple(spans), len(decode), admitted) if spans else None
 
     def commit(self, step: Step, tokens: Sequence[int]) -> None:
-        """Note that `step` was computed and that `tokens` were chosen, one for each of `step.sampled`."""
+        """Note that `step` was computed and that `tokens` were chosen, one for each of `step.sampled`.
+
+        What was computed for a request that has ended meanwhile is passed over.
+        """
         for span in step.spans:
-            assert span.job.slot is not None
-            span.job.computed += len(span.tokens)
-            span.job.slot.tokens.extend(span.tokens)
+            job = span.job
+            if job.slot is not None:
+                sequence = job.prompt + job.output
+                job.slot.tokens.extend(sequence[job.computed : job.computed + span.num_tokens])
+                job.computed += span.num_tokens
         for span, token in zip(step.sampled, tokens, strict=True):
-            span.job.output.append(token)
+            if span.job.slot is not None:
+                span.job.output.append(token)
 
     def check_integrity(self) -> None:
         """Raise AssertionError unless the books balance: rows taken are exactly those of the running requests."""
         taken = [job.slot.index for job in self._running if job.slot is not None]
         assert len(set(taken)) == len(taken) == len(self._running), "a slot has two owners"
-        assert self._slots.num_free + len(taken) == self._slots.num_slots, "a slot was lost"
+        assert self._slots.num_taken == len(taken), "a slot was lost"
         for job in self._running:
             assert job.slot is not None
+            assert job.slot.lora == job.lora, "a slot has another lora than its request"
             assert job.slot.tokens == (job.prompt + job.output)[: job.computed], "a slot remembers other tokens"
 
     def _admit(self) -> Placement | None:
-        if not self._waiting or any(job.prefilling for job in self._running):
+        if any(job.prefilling for job in self._running):
             return None
-        job = self._waiting[0]
-        placement = self._slots.allocate(job.prompt, job.lora)
-        if placement is None:
-            return None
-        self._waiting.popleft()
-        self._running.append(job)
-        job.slot, job.computed, job.num_cached = placement.slot, placement.num_cached, placement.num_cached
-        return placement if placement.copy_from is not None else None
+        for job in self._waiting:  # the first that finds a row: a pin may wait for its kind while a request need not
+            placement = self._slots.allocate(job.prompt, job.lora, job.pin)
+            if placement is not None:
+                self._waiting.remove(job)
+                self._running.append(job)
+                job.slot, job.num_cached = placement.slot, placement.num_cached
+                job.planned = job.computed = placement.num_cached
+                return placement
+        return None
 
-    def _span(self, job: Job) -> Span:
+    def _read(self, job: Job) -> Span:
         assert job.slot is not None
-        if not job.prefilling:
-            return Span(job, job.slot.index, job.computed, (job.output[-1],), wants_token=True)
-        end = min(job.computed + self._chunk, len(job.prompt))
-        tokens = tuple(job.prompt[job.computed : end])
-        return Span(job, job.slot.index, job.computed, tokens, wants_token=end == len(job.prompt))
+        start, end = job.planned, min(job.planned + self._chunk, len(job.prompt))
+        job.planned, is_last = end, end == len(job.prompt)
+        job.num_asked += is_last
+        return Span(job, job.slot.index, start, tuple(job.prompt[start:end]), is_last)
+
+
+def _can_continue(job: Job) -> bool:
+    return not job.prefilling and job.num_asked < job.max_tokens
+
+
+def _continue(job: Job) -> Span:
+    assert job.slot is not None
+    start = job.planned
+    job.planned, job.num_asked = start + 1, job.num_asked + 1
+    return Span(job, job.slot.index, start, None, wants_token=True)
 
 
 def _slot_index(job: Job) -> int:

@@ -15,13 +15,19 @@ FinishReason = Literal["stop", "length", "stop_string"]
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to choose the next token. temperature 0 is greedy; top_k 0, top_p 1, min_p 0 and penalty 1 are off."""
+    """How to choose the next token. Off are temperature 0 (greedy), top_k 0, top_p 1, min_p 0 and penalties 1 and 0.
+
+    `repetition_penalty` weighs down every token of prompt and reply, `presence_penalty` those of the reply; `banned`
+    tokens are never chosen.
+    """
 
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    banned: tuple[int, ...] = ()
     seed: int | None = None
 
 
@@ -33,17 +39,27 @@ class Configure:
     revision: str | None = None
     dtype: Literal["auto", "model", "bf16", "fp16", "fp32"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    weights: Literal["full", "int8", "fp8", "nf4"] = "full"
     num_slots: int = 8
+    num_pinned: int = 0
     context: int = 1024
     prefill_chunk: int = 256
     max_waiting: int = 64
+    max_loras: int = 0
+    max_lora_rank: int = 16
+    memory_bytes: int | None = None
+    graphs: bool = True
     threads: int = 0
     type: Literal["configure"] = "configure"
 
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """One request; exactly one of `messages` (role and content), `prompt` and `token_ids` is given."""
+    """One request; exactly one of `messages` (role and content), `prompt` and `token_ids` is given.
+
+    `lora` is a name of LoadLora (None: the base model); of those that wait, a higher `priority` goes first. With
+    `logprobs` each token comes with its log-probability under the model, before temperature, filters and penalties.
+    """
 
     id: str
     messages: tuple[dict[str, str], ...] | None = None
@@ -54,7 +70,73 @@ class Generate:
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
     deadline_s: float | None = None
+    lora: str | None = None
+    priority: int = 0
+    logprobs: bool = False
     type: Literal["generate"] = "generate"
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Daemon to worker: keep what prompts like `messages` begin with computed under `lora`, as `name`.
+
+    Answered like a request, by Done or Failed. The same name again replaces what was kept.
+    """
+
+    id: str
+    name: str
+    messages: tuple[dict[str, str], ...]
+    lora: str | None = None
+    type: Literal["pin"] = "pin"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadLora:
+    """Daemon to worker: take the PEFT directory `path` in as `name`; answered by LoraReady or LoraRejected.
+
+    A name in use gets the new weights between two steps; replies that run on the old ones end on them.
+    """
+
+    name: str
+    path: str
+    type: Literal["load_lora"] = "load_lora"
+
+
+@dataclass(frozen=True, slots=True)
+class LoraReady:
+    """The lora answers from now on. `pause_ms` is how long copying it in kept the running replies waiting."""
+
+    name: str
+    content_hash: str
+    rank: int
+    pause_ms: float
+    type: Literal["lora_ready"] = "lora_ready"
+
+
+@dataclass(frozen=True, slots=True)
+class LoraRejected:
+    """The lora was not taken in; whatever had its name before keeps it."""
+
+    name: str
+    reason: str
+    type: Literal["lora_rejected"] = "lora_rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class DropLora:
+    """Daemon to worker: forget a name; its place is free when its last reply has ended. No answer follows."""
+
+    name: str
+    type: Literal["drop_lora"] = "drop_lora"
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """Memory ran out: from now on only `num_slots` requests run at once."""
+
+    num_slots: int
+    detail: str
+    type: Literal["shrunk"] = "shrunk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +154,7 @@ class Delta:
     id: str
     text: str
     token_ids: tuple[int, ...]
+    logprobs: tuple[float, ...] | None = None
     type: Literal["delta"] = "delta"
 
 
@@ -101,7 +184,7 @@ class Done:
 class Failed:
     """A request ended badly; `code` is stable.
 
-    One of bad_request, prompt_too_long, queue_full, deadline, out_of_memory, internal.
+    One of bad_request, prompt_too_long, queue_full, deadline, unknown_lora, out_of_memory, internal.
     """
 
     id: str
@@ -111,7 +194,24 @@ class Failed:
 
 
 Message = Annotated[
-    Ready | NotReady | Ping | Pong | Stop | Configure | Generate | Cancel | Delta | Done | Failed, Discriminator("type")
+    Ready
+    | NotReady
+    | Ping
+    | Pong
+    | Stop
+    | Configure
+    | Generate
+    | Pin
+    | Cancel
+    | LoadLora
+    | DropLora
+    | LoraReady
+    | LoraRejected
+    | Shrunk
+    | Delta
+    | Done
+    | Failed,
+    Discriminator("type"),
 ]
 
 PROTOCOL: Protocol[Message] = Protocol(Message)

@@ -1,5 +1,5 @@
 """The process that holds torch: `python -m vtuber_brain.engine.worker --fd N`. Its loop takes what the line brought
-between two steps, computes a step, and writes what came of it; it never touches the disk, chat or the bus.
+between two steps, computes a step, and writes what came of it. Loras are read and checked by a thread meanwhile.
 """
 
 import argparse
@@ -8,10 +8,25 @@ import traceback
 import torch
 from transformers.utils import logging as transformers_logging
 
+from vtuber_brain.engine.arrivals import Arrivals
 from vtuber_brain.engine.core import Core, Event
-from vtuber_brain.engine.wire import PROTOCOL, Cancel, Configure, Failed, Generate, Message
+from vtuber_brain.engine.wire import (
+    PROTOCOL,
+    Cancel,
+    Configure,
+    DropLora,
+    Failed,
+    Generate,
+    LoadLora,
+    Message,
+    Pin,
+    Shrunk,
+)
 from vtuber_brain.errors import ModelRefused, RequestFailed
 from vtuber_brain.runtime.line import ChildEnd, NotReady, Ping, Pong, Ready, Stop
+
+READING_POLL_S = 0.005
+"""While nothing is computed and a lora is being read, the line is left so often to see whether it is there."""
 
 
 def main() -> None:
@@ -29,42 +44,67 @@ def main() -> None:
         end.receive(None)
         return
     end.send(Ready(core.facts))
-    serve(core, end)
+    with Arrivals(core, configure.model) as arrivals:
+        serve(core, arrivals, end)
 
 
-def serve(core: Core, end: ChildEnd[Message]) -> None:
+def serve(core: Core, arrivals: Arrivals, end: ChildEnd[Message]) -> None:
     """Answer until `Stop`. Waits on the line only when there is nothing to compute."""
     while True:
-        for message in end.receive(0 if core.busy else None):
-            match message:
-                case Generate():
-                    _add(core, end, message)
-                case Cancel(id=request_id):
-                    core.cancel(request_id)
-                case Ping(n=n):
-                    end.send(Pong(n))
-                case Stop():
-                    return
+        patience_s = 0 if core.busy else READING_POLL_S if arrivals.expected else None
+        for message in end.receive(patience_s):
+            if isinstance(message, Stop):
+                return
+            for answer in _take(core, arrivals, message):
+                end.send(answer)
+        for answer in arrivals.install():
+            end.send(answer)
         for event in _step(core):
             end.send(event)
 
 
-def _add(core: Core, end: ChildEnd[Message], request: Generate) -> None:
+def _take(core: Core, arrivals: Arrivals, message: Message) -> list[Message]:
+    """Do what one message asks; what can be answered at once."""
+    match message:
+        case Generate():
+            return _add(core, message)
+        case Pin(id=request_id, name=name, messages=messages, lora=lora):
+            return _add(core, Generate(request_id, messages=messages, lora=lora, max_tokens=1), pin=name)
+        case Cancel(id=request_id):
+            core.cancel(request_id)
+        case LoadLora(name=name, path=path):
+            arrivals.expect(name, path)
+        case DropLora(name=name):
+            arrivals.forget(name)
+        case Ping(n=n):
+            return [Pong(n)]
+    return []
+
+
+def _add(core: Core, request: Generate, pin: str | None = None) -> list[Message]:
     try:
-        core.add(request)
+        core.add(request, pin)
     except RequestFailed as failure:
-        end.send(Failed(request.id, failure.code, failure.detail))
+        return [Failed(request.id, failure.code, failure.detail)]
+    return []
 
 
-def _step(core: Core) -> list[Event]:
+def _step(core: Core) -> list[Event | Shrunk]:
     """One step. Whatever breaks in it ends the requests that were in it, not the worker."""
     try:
-        return core.step()
-    except torch.OutOfMemoryError as error:
-        return core.fail_all("out_of_memory", str(error).splitlines()[0])
+        return [*core.step()]
     except Exception as error:  # noqa: BLE001 - the boundary of one worker request
-        traceback.print_exc()
-        return core.fail_all("internal", f"{type(error).__name__}: {error}")
+        if not _is_out_of_memory(error):
+            traceback.print_exc()
+            return [*core.fail_all("internal", f"{type(error).__name__}: {error}")]
+        detail = str(error).splitlines()[0]
+    failed = core.fail_all("out_of_memory", detail)
+    return [*failed, Shrunk(core.shrink(), detail)]
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """CUDA has a type for it; a CPU's allocator says it in words."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
 
@@ -22,7 +22,7 @@ from vtuber_brain.runtime.retry import backoff
 log = structlog.get_logger(__name__)
 
 M = TypeVar("M")
-State = Literal["starting", "ready", "slow", "down"]
+State = Literal["starting", "ready", "slow", "down", "asleep"]
 STABLE_S = 60.0
 MAX_LINE_CHARS = 2000
 QUIET_WAITING = {"GOMP_SPINCOUNT": "1000"}
@@ -48,6 +48,7 @@ class Child(Generic[M]):
 
     `module` is run with this interpreter and given `--fd N`; `first` is sent at once, then `Ready` is awaited.
     `on_message` sees everything but the handshake and pongs; `on_state` every change of state with its reason.
+    `prepare` is awaited after each handshake, before the child counts as ready, and alone may write to it meanwhile.
     """
 
     def __init__(
@@ -60,14 +61,18 @@ class Child(Generic[M]):
         *,
         on_message: Callable[[M], None],
         on_state: Callable[[State, str], None],
+        prepare: Callable[[Callable[[M], None]], Awaitable[None]] | None = None,
         environment: dict[str, str] | None = None,
     ) -> None:
         self.name, self._module, self._protocol, self._first = name, module, protocol, first
         self._supervision = supervision
-        self._on_message, self._on_state = on_message, on_state
+        self._on_message, self._on_state, self._prepare = on_message, on_state, prepare
         self._environment = environment or {}
         self._writer: asyncio.StreamWriter | None = None
-        self._ready = asyncio.Event()
+        self._ready, self._awake, self._gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._awake.set()
+        self._gone.set()
+        self._life: asyncio.Timeout | None = None
         self._last_heard_s = 0.0
         self.state: State = "down"
         self.facts: dict[str, Any] = {}
@@ -78,14 +83,31 @@ class Child(Generic[M]):
         """Keep the child alive until cancelled, then stop it. Raises Refused when it says it never will work."""
         pauses = self._pauses()
         while True:
+            await self._awake.wait()
             started_s = time.monotonic()
             try:
-                await self._live()
+                await self._live_until_asleep()
             except (Unavailable, WireError, OSError) as error:
                 self._move("down", str(error))
+            else:
+                continue
             if time.monotonic() - started_s > STABLE_S:
                 pauses = self._pauses()
             await asyncio.sleep(next(pauses))
+
+    async def sleep(self) -> None:
+        """End the process and start none until `wake`; returns once it is gone."""
+        if self._awake.is_set():
+            self._awake.clear()
+            self._ready.clear()
+            self._move("asleep", "")
+            if self._life is not None:
+                self._life.reschedule(asyncio.get_running_loop().time())
+        await self._gone.wait()
+
+    def wake(self) -> None:
+        """Start the process again after `sleep`."""
+        self._awake.set()
 
     async def wait_ready(self) -> dict[str, Any]:
         """The facts the child gave in its handshake, as soon as it has."""
@@ -94,17 +116,35 @@ class Child(Generic[M]):
 
     def send(self, message: M) -> None:
         """Write one message. Raises Unavailable when the child is not ready."""
-        if not self._ready.is_set() or self._writer is None:
+        if not self._ready.is_set():
             raise Unavailable(f"the {self.name} process is {self.state}")
+        self._write(message)
+
+    def _write(self, message: Any) -> None:
+        assert self._writer is not None
         self._writer.write(self._protocol.encode(message))
 
     def _pauses(self) -> Iterator[float]:
         return backoff(self._supervision.backoff_s, self._supervision.backoff_max_s)
 
     def _move(self, state: State, reason: str) -> None:
-        if state != self.state:
+        """Change the state and tell of it; one that sleeps stays asleep until it is woken."""
+        if state != self.state and (state == "asleep" or self._awake.is_set()):
             self.state = state
             self._on_state(state, reason)
+
+    async def _live_until_asleep(self) -> None:
+        """One life; returns only when `sleep` has ended it."""
+        self._gone.clear()
+        try:
+            async with asyncio.timeout(None) as self._life:
+                await self._live()
+        except TimeoutError:
+            if self._life is None or not self._life.expired():
+                raise
+        finally:
+            self._life = None
+            self._gone.set()
 
     async def _live(self) -> None:
         """One life of the child, from spawn to death; always ends by an exception."""
@@ -150,8 +190,7 @@ class Child(Generic[M]):
 
     async def _converse(self, reader: asyncio.StreamReader) -> None:
         messages = self._messages(reader)
-        assert self._writer is not None
-        self._writer.write(self._protocol.encode(self._first))
+        self._write(self._first)
         try:
             async with asyncio.timeout(self._supervision.start_timeout_s):
                 first = await anext(messages)
@@ -163,17 +202,26 @@ class Child(Generic[M]):
             raise WireError(f"{type(first).__name__} before Ready")
         self.facts = first.facts
         self._last_heard_s = time.monotonic()
-        self._ready.set()
-        self._move("ready", "")
-        serving = asyncio.create_task(self._serve(messages), name=f"{self.name}-line")
-        watching = asyncio.create_task(self._watch(), name=f"{self.name}-ping")
+        tasks = [
+            asyncio.create_task(self._serve(messages), name=f"{self.name}-line"),
+            asyncio.create_task(self._watch(), name=f"{self.name}-ping"),
+            asyncio.create_task(self._get_ready(), name=f"{self.name}-prepare"),
+        ]
         try:
-            done, _ = await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
-            done.pop().result()
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in done:
+                task.result()
         finally:
-            serving.cancel()
-            watching.cancel()
-            await asyncio.gather(serving, watching, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _get_ready(self) -> None:
+        if self._prepare is not None:
+            await self._prepare(self._write)
+        if self._awake.is_set():
+            self._ready.set()
+            self._move("ready", "")
 
     async def _serve(self, messages: Any) -> None:
         async for message in messages:
@@ -196,8 +244,9 @@ class Child(Generic[M]):
             if silent_s > supervision.dead_s:
                 raise Unavailable(f"silent for {silent_s:.1f} s")
             slow = silent_s > supervision.slow_s
-            self._move("slow" if slow else "ready", f"silent for {silent_s:.1f} s" if slow else "")
-            self.send(Ping(n))  # type: ignore[arg-type]
+            if self._ready.is_set():
+                self._move("slow" if slow else "ready", f"silent for {silent_s:.1f} s" if slow else "")
+            self._write(Ping(n))
             await asyncio.sleep(min(supervision.ping_s, supervision.dead_s / 4))
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
@@ -206,7 +255,7 @@ class Child(Generic[M]):
         try:
             if process.returncode is None and not self._writer.is_closing():
                 with contextlib.suppress(OSError, TimeoutError):
-                    self._writer.write(self._protocol.encode(Stop()))
+                    self._write(Stop())
                     async with asyncio.timeout(self._supervision.stop_s):
                         await process.wait()
         finally:  # also when we are cancelled while we wait: a hung child must not outlive us

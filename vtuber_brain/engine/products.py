@@ -1,0 +1,240 @@
+"""The model's projections, with room for loras: those of one input are one matrix product, and the loras ride in it.
+
+A product's matrix holds the base's rows and, below them, the A's of every place in the bank; a mask per token lets only
+its own lora's part through, and one more product applies the B's. The shapes never change, whatever loras are in the
+batch (after Punica and S-LoRA, with dense masks in place of gathers). Without a lora in the step only the base's rows
+are read.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from vtuber_brain.engine.loras import LoraWeights, Shapes
+
+_SIBLINGS = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
+"""Projections of the same input, by the names transformers gives them."""
+
+_INT8_MAX_TOKENS = 12
+"""On a CPU the int8 product is quicker up to here, the one with whole weights beyond (measured with avx512)."""
+
+
+class Bank:
+    """The loras' places in all products, and which of them each token of the step at hand goes through."""
+
+    def __init__(self, num_places: int, rank: int) -> None:
+        self.num_places, self.rank = num_places, rank
+        self.mask: Tensor | None = None
+        self.products: list[Product] = []
+
+    @property
+    def width(self) -> int:
+        """Rows of all places together."""
+        return self.num_places * self.rank
+
+    @property
+    def shapes(self) -> Shapes:
+        """What a lora may change: inputs and outputs of every projection, by module name."""
+        return dict(part for product in self.products for part in product.shapes.items())
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory taken by all places."""
+        return sum(product.lora_bytes for product in self.products)
+
+    def let_through(self, places: Tensor | None) -> None:
+        """Choose the place of each token of a step, int64 `[tokens]`, -1 for the base; None when all are base."""
+        if places is None or not self.num_places:
+            self.mask = None
+            return
+        owners = torch.arange(self.width, device=places.device) // self.rank
+        self.mask = (owners == places.unsqueeze(-1)).to(self.products[0].dtype)
+
+    def staged(self, weights: LoraWeights) -> LoraWeights:
+        """The lora in the model's dtype and on its device, so that putting it into a place is a copy and no more."""
+        like = self.products[0].lora_b
+        matrices = {name: (a.to(like), b.to(like)) for name, (a, b) in weights.matrices.items()}
+        if like.device.type == "cuda":
+            torch.cuda.current_stream(like.device).synchronize()  # this thread's own: the copies are complete
+        return replace(weights, matrices=matrices)
+
+    def put(self, place: int, weights: LoraWeights) -> None:
+        """Copy a lora into a place; modules it does not have are zero there."""
+        for product in self.products:
+            if product.shapes:
+                product.put(place, weights)
+
+
+class Product(nn.Module):
+    """One matrix product for projections of the same input: `[..., inputs]` to one output a part, loras included."""
+
+    weight: Tensor
+    bias: Tensor | None
+    lora_b: Tensor
+
+    def __init__(self, linears: Sequence[nn.Module], names: Sequence[str], bank: Bank, width: int) -> None:
+        super().__init__()
+        weights = [_matrix(module) for module in linears]
+        self.sizes = [weight.shape[0] for weight in weights]
+        self.names, self._bank = tuple(names), bank
+        self.outputs, self.inputs = sum(self.sizes), weights[0].shape[1]
+        self.dtype = weights[0].dtype
+        num_rows = len(weights) * width
+        self._has_places = width > 0
+        self.register_buffer("weight", torch.cat([*weights, weights[0].new_zeros(num_rows, self.inputs)]))
+        self.register_buffer("bias", _bias(linears, self.sizes, num_rows))
+        self.register_buffer("lora_b", weights[0].new_zeros(self.outputs, num_rows))
+        self.register_buffer("scales", None)
+        self.register_buffer("int8", None)
+        self.base: nn.Module | None = None
+        self._of: Tensor | None = None
+        self._parts: Sequence[Tensor] = ()
+        bank.products.append(self)
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs of each part that may carry a lora, by module name."""
+        if not self._has_places:
+            return {}
+        return {name: (self.inputs, size) for name, size in zip(self.names, self.sizes, strict=True)}
+
+    @property
+    def lora_bytes(self) -> int:
+        """Memory taken by the places of the bank."""
+        return int(self.lora_b.nbytes + self._lora_a.nbytes)
+
+    @property
+    def _lora_a(self) -> Tensor:
+        return self.weight[self.outputs :] if self.base is None else self.weight
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """All parts, side by side: `[..., outputs]`."""
+        mask = self._bank.mask
+        if mask is None or not self._has_places:
+            return self._base(inputs)
+        if self.base is None and (self.int8 is None or inputs.shape[-2] > _INT8_MAX_TOKENS):
+            both = linear(inputs, self.weight, self.bias)
+            out, low = both[..., : self.outputs], both[..., self.outputs :]
+        else:
+            out, low = self._base(inputs), linear(inputs, self._lora_a)
+        low = low.unflatten(-1, (len(self.sizes), -1)) * mask.unsqueeze(-2)
+        return torch.addmm(out.flatten(0, -2), low.flatten(0, -3).flatten(1), self.lora_b.t()).view(out.shape)
+
+    def part(self, inputs: Tensor, index: int) -> Tensor:
+        """One part's output. The product is computed when its first part is asked for, and let go with the last."""
+        if self._of is not inputs:
+            self._of, self._parts = inputs, self(inputs).split(self.sizes, dim=-1)
+        output = self._parts[index]
+        if index == len(self.sizes) - 1:
+            self._of, self._parts = None, ()
+        return output
+
+    def put(self, place: int, weights: LoraWeights) -> None:
+        """Copy what `weights` has for the parts into a place; the rest of the place is zero."""
+        bank, first_output = self._bank, 0
+        for index, (name, size) in enumerate(zip(self.names, self.sizes, strict=True)):
+            first = index * bank.width + place * bank.rank
+            rows = slice(first, first + bank.rank)
+            outputs = slice(first_output, first_output + size)
+            a_room, b_room = self._lora_a[rows], self.lora_b[outputs, rows]
+            a_room.zero_()
+            b_room.zero_()
+            if name in weights.matrices:
+                a, b = weights.matrices[name]
+                a_room[: a.shape[0]].copy_(a, non_blocking=True)
+                b_room[:, : a.shape[0]].copy_(b, non_blocking=True)
+            first_output += size
+
+    def keep_as_int8(self) -> None:
+        """For a CPU: a row-wise int8 copy for steps of few tokens; the whole weights become what int8 can say.
+
+        Both ways then compute with the same numbers, so it makes no difference in which company a token is computed.
+        """
+        whole = self.weight[: self.outputs]
+        scales = whole.float().abs().amax(1, keepdim=True).clamp_min(1e-8) / 127
+        self.int8 = (whole.float() / scales).round().to(torch.int8)
+        whole.copy_(self.int8.float() * scales)
+        self.scales = scales.squeeze(1).to(self.dtype)
+
+    def keep_as(self, base: nn.Module) -> None:
+        """Have `base` compute the base's part, and keep only the loras' matrices here."""
+        self.base = base
+        self.weight = self.weight[self.outputs :].clone()
+
+    def _base(self, inputs: Tensor) -> Tensor:
+        if self.base is not None:
+            out: Tensor = self.base(inputs)
+            return out
+        bias = self.bias[: self.outputs] if self.bias is not None else None
+        if self.int8 is None or inputs.shape[-2] > _INT8_MAX_TOKENS:
+            return linear(inputs, self.weight[: self.outputs], bias)
+        flat = inputs.reshape(-1, self.inputs)
+        out = torch.ops.aten._weight_int8pack_mm(flat, self.int8, self.scales)
+        return (out if bias is None else out + bias).view(*inputs.shape[:-1], self.outputs)
+
+
+class Part(nn.Module):
+    """Stands in the model where one projection stood, and takes its share of the product."""
+
+    def __init__(self, product: Product, index: int) -> None:
+        super().__init__()
+        self._index = index
+        self.product = product if index == 0 else None  # once in the module tree, so that it moves and counts once
+        object.__setattr__(self, "_product", product)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """`[..., inputs]` to this part's `[..., outputs]`."""
+        output: Tensor = self._product.part(inputs, self._index)
+        return output
+
+
+def join_products(model: PreTrainedModel, bank: Bank, *, head: bool) -> None:
+    """Replace the projections of all layers by products, those of one input by one.
+
+    The output layer carries no lora; it becomes a product of its own where `head` asks for one (to be kept smaller).
+    """
+    modules = dict(model.named_modules())
+    output = model.get_output_embeddings()
+    for names in list(_groups(modules, None if head else output)):
+        is_head = modules[names[0]] is output
+        product = Product([modules[name] for name in names], names, bank, width=0 if is_head else bank.width)
+        for index, name in enumerate(names):
+            parent, _, child = name.rpartition(".")
+            setattr(modules[parent], child, Part(product, index))
+
+
+def _groups(modules: dict[str, nn.Module], head: nn.Module | None) -> Iterator[tuple[str, ...]]:
+    """Names of the projections, each group of one input together, in the order of the model."""
+    done: set[str] = set()
+    for name, module in modules.items():
+        if name in done or module is head or type(module) not in (nn.Linear, Conv1D):
+            continue
+        parent, _, child = name.rpartition(".")
+        siblings = next((group for group in _SIBLINGS if child in group), (child,))
+        together = tuple(f"{parent}.{sibling}" for sibling in siblings)
+        if not all(type(modules.get(one)) is nn.Linear for one in together):
+            together = (name,)
+        done.update(together)
+        yield together
+
+
+def _matrix(module: nn.Module) -> Tensor:
+    """A projection's weight as `[outputs, inputs]`."""
+    weight: Tensor = module.weight.data  # type: ignore[assignment,union-attr]
+    return weight.t() if isinstance(module, Conv1D) else weight
+
+
+def _bias(linears: Sequence[nn.Module], sizes: Sequence[int], num_rows: int) -> Tensor | None:
+    if all(module.bias is None for module in linears):
+        return None
+    like = _matrix(linears[0])
+    biases = [
+        like.new_zeros(size) if module.bias is None else module.bias.data  # type: ignore[union-attr]
+        for module, size in zip(linears, sizes, strict=True)
+    ]
+    return torch.cat([*biases, like.new_zeros(num_rows)])  # type: ignore[list-item]

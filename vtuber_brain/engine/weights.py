@@ -1,0 +1,63 @@
+"""The large matrices, kept smaller than they were saved: int8, fp8 or nf4. The loras on top stay as they are."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from vtuber_brain.engine.products import Bank, Product
+from vtuber_brain.errors import ModelRefused
+
+
+def shrink(bank: Bank, weights: str, device: torch.device) -> None:
+    """Keep every product's base as `weights` says. Raises ModelRefused where device or packages do not allow it."""
+    if weights == "full":
+        return
+    if device.type == "cpu":
+        if weights != "int8":
+            raise ModelRefused(f"model.weights {weights} needs a CUDA device; on a CPU there is int8")
+        for product in bank.products:
+            product.keep_as_int8()
+        return
+    make = _nf4 if weights == "nf4" else _torchao(weights)
+    for product in bank.products:
+        product.keep_as(make(_linear(product)))
+
+
+def _linear(product: Product) -> nn.Linear:
+    weight = product.weight[: product.outputs]
+    base = nn.Linear(product.inputs, product.outputs, product.bias is not None, device="meta")
+    base.weight = nn.Parameter(weight.clone(), requires_grad=False)
+    if product.bias is not None:
+        base.bias = nn.Parameter(product.bias[: product.outputs].clone(), requires_grad=False)
+    return base
+
+
+def _torchao(weights: str) -> Callable[[nn.Linear], nn.Module]:
+    try:
+        from torchao.quantization import (
+            Float8DynamicActivationFloat8WeightConfig,
+            Int8WeightOnlyConfig,
+            quantize_,
+        )
+    except ImportError:
+        raise ModelRefused(f"model.weights {weights} needs torchao: pip install 'vtuber-brain[gpu]'") from None
+    config = Int8WeightOnlyConfig() if weights == "int8" else Float8DynamicActivationFloat8WeightConfig()
+
+    def make(base: nn.Linear) -> nn.Module:
+        holder = nn.Sequential(base)
+        quantize_(holder, config)
+        return holder[0]
+
+    return make
+
+
+def _nf4(base: nn.Linear) -> nn.Module:
+    try:
+        from bitsandbytes.nn import Linear4bit
+    except ImportError:
+        raise ModelRefused("model.weights nf4 needs bitsandbytes: pip install 'vtuber-brain[gpu]'") from None
+    has_bias = base.bias is not None
+    small = Linear4bit(base.in_features, base.out_features, has_bias, compute_dtype=base.weight.dtype, quant_type="nf4")
+    small.load_state_dict(base.state_dict())
+    return small.to(base.weight.device)  # this is where it is packed
