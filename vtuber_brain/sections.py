@@ -90,12 +90,12 @@ class EngineSettings(Section):
     context: Count = Field(1024, description="tokens per slot: prompt and reply together")
     prefill_chunk: Count = Field(256, description="prompt tokens computed between two decode steps")
     num_pinned: int = Field(2, ge=0, description="further rows that keep the beginnings of personas' prompts computed")
-    max_loras: int = Field(4, ge=0, description="loras held at once; one more takes the place of the idle one used least")
+    max_loras: int = Field(4, ge=0, description="loras held at once; the one used least makes room for one more")
     max_lora_rank: Count = Field(16, description="largest rank of a lora; a place in the bank is that large")
     memory_gb: float | None = Field(
-        None, gt=0, description="most memory for weights, loras and cache; fewer slots are made if need be; unset: no limit"
+        None, gt=0, description="most memory for weights, loras and cache, kept by leaving out slots; unset: no limit"
     )
-    graphs: bool = Field(True, description="on CUDA, capture decode steps in graphs at start: slower start, faster steps")
+    graphs: bool = Field(True, description="on CUDA, capture decode steps at start: slower start, faster steps")
     max_waiting: Count = Field(64, description="requests waiting for a slot; more fail at once (queue_full)")
     threads: int = Field(0, ge=0, description="CPU threads of the worker; 0: the cores there are")
     deadline_s: Seconds = Field(30, description="a request not done by then fails (deadline)")
@@ -115,9 +115,9 @@ class RemoteSettings(Section):
     api_key: SecretStr | None = Field(None, description="key sent to every server")
     per_url: Count = Field(8, description="requests at once per URL; more wait their turn, the paid ones first")
     connect_timeout_s: Seconds = Field(3, description="how long connecting may take")
-    first_token_timeout_s: Seconds = Field(10, description="no token by then: the next URL is tried")
-    max_retries: int = Field(2, ge=0, description="further attempts after rate limits, server errors and lost connections")
-    retry_max_s: Seconds = Field(5, description="longest pause between two attempts, and until a failed URL is tried again")
+    first_token_timeout_s: Seconds = Field(10, description="silence after which the next URL is tried, or a reply ends")
+    max_retries: int = Field(2, ge=0, description="further attempts after rate limits, errors and lost connections")
+    retry_max_s: Seconds = Field(5, description="longest pause between two attempts, also at a failed URL")
     probe_s: Seconds = Field(5, description="pause between two looks at whether the servers answer")
     loras: Literal["served", "vllm"] = Field(
         "served", description="vllm: load and drop them by its /v1/load_lora_adapter; served: they are there by name"

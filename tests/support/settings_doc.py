@@ -4,9 +4,10 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from vtuber_brain.config import Settings
 
@@ -63,13 +64,18 @@ def literal(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def sample(field: FieldInfo) -> str:
+    """A value that shows what a key without a default takes."""
+    return "8.0" if float in get_args(field.annotation) else '"..."'
+
+
 def brain_toml() -> str:
     """The whole of configs/brain.toml."""
     lines = [TOML_HEAD]
     for name, section in sections():
         lines.append(f"[{name}]  # {about(section)}")
         for key, field in section.model_fields.items():
-            setting = f'# {key} = "..."' if field.default is None else f"{key} = {literal(field.default)}"
+            setting = f"# {key} = {sample(field)}" if field.default is None else f"{key} = {literal(field.default)}"
             lines.append(f"{setting}  # {field.description}")
         lines.append("")
     lines.append(f"# {Settings.model_fields['plugins'].description}")
