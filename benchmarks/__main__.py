@@ -5,7 +5,7 @@ import sys
 
 from benchmarks.table import write_page
 
-PARTS = ("latency", "decode", "filtering", "daemon")
+PARTS = ("latency", "decode", "serving", "filtering", "daemon")
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ def test_one_lora_too_many_is_rejected_with_what_is_there():
 
 
 def test_without_room_for_loras_the_reason_names_the_setting():
-    with pytest.raises(LoraRejected, match="engine.max_loras"):
+    with pytest.raises(LoraRejected, match=r"engine\.max_loras"):
         Places(0).check_room("a")
 
 

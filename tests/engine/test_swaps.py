@@ -1,4 +1,4 @@
-"""Loras come, change and go while requests run: each request gets what it gets alone under the weights it began with."""
+"""Loras come, change and go while requests run; each request gets what it gets alone under those it began with."""
 
 import json
 from dataclasses import replace
@@ -215,7 +215,9 @@ def test_captured_steps_with_padded_rows_give_the_same_tokens(runner, weights, a
         assert stream.got[request_id] == alone[prompt, lora][:num_tokens]
 
 
-@pytest.mark.parametrize("sampling", [Sampling(1.0, top_p=0.9, seed=5), Sampling(1.0, 20, presence_penalty=1.0, seed=5)])
+@pytest.mark.parametrize(
+    "sampling", [Sampling(1.0, top_p=0.9, seed=5), Sampling(1.0, 20, presence_penalty=1.0, seed=5)]
+)
 def test_a_captured_step_draws_what_a_plain_one_draws(runner, sampling):
     def answer(graphs, lag):
         core = Core(runner, None, SHAPE, lag=lag)

@@ -51,7 +51,7 @@ class Core:
         self.runner, self.tokenizer, self._configure = runner, tokenizer, configure
         self.context = runner.cache.context
         self._lag = lag if lag is not None else int(runner.device.type == "cuda")
-        self._prompts = Prompts(tokenizer, runner.vocabulary, self.context)
+        self._prompts = Prompts(tokenizer, runner.sizes.vocabulary, self.context)
         self._ends = end_tokens(runner.model)
         self._places = Places(configure.max_loras)
         self._replies: dict[str, Reply] = {}
@@ -83,7 +83,7 @@ class Core:
         return {
             "model": str(model.config.name_or_path),
             "family": model.config.model_type,
-            "parameters": self.runner.num_parameters,
+            "parameters": self.runner.sizes.num_parameters,
             "dtype": str(model.dtype).removeprefix("torch."),
             "weights": self._configure.weights,
             "device": str(self.runner.device),

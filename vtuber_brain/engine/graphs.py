@@ -1,9 +1,9 @@
 """Decode steps captured once and replayed: on CUDA a step of a thousand small kernels costs one launch.
 
-One graph for each number of rows and, where attention reads whole rows, each length; the choice of the tokens is inside.
-What changes between two replays lies in tensors: rows and positions here, all else with the runner. Rows that pad a
-batch compute for the cache's spare row. On a CPU nothing is captured and the same function runs each time, which is how
-the tests prove it.
+One graph for each number of rows and, where attention reads whole rows, each length; the choice of the tokens is
+inside. What changes between two replays lies in tensors: rows and positions here, all else with the runner. Rows that
+pad a batch compute for the cache's spare row. On a CPU nothing is captured and the same function runs each time, which
+is how the tests prove it.
 """
 
 from collections.abc import Callable, Iterator

@@ -16,7 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from vtuber_brain.engine.attention import can_page, lay_out
 from vtuber_brain.engine.kvcache import KvCache
 from vtuber_brain.engine.products import Bank, join_products
-from vtuber_brain.engine.runner import Runner
+from vtuber_brain.engine.runner import Runner, Sizes
 from vtuber_brain.engine.scheduler import Job, Span, Step
 from vtuber_brain.engine.weights import shrink
 from vtuber_brain.engine.wire import Configure
@@ -34,21 +34,22 @@ def load_runner(configure: Configure) -> Runner:
     if configure.threads:
         torch.set_num_threads(configure.threads)
     try:
-        return _load_runner(configure, device)
+        return make_runner(_load_model(configure, choose_dtype(configure.dtype, device)), configure, device)
     except torch.OutOfMemoryError:
         fix = "set engine.memory_gb, fewer engine.num_slots, a shorter engine.context, or model.weights int8"
         raise ModelRefused(f"the model {configure.model!r} does not fit into the device's memory: {fix}") from None
 
 
-def _load_runner(configure: Configure, device: torch.device) -> Runner:
-    model = _load_model(configure, choose_dtype(configure.dtype, device)).eval()
+def make_runner(model: PreTrainedModel, configure: Configure, device: torch.device) -> Runner:
+    """A runner of a model that is in memory already; the model is rebuilt in place. Raises ModelRefused."""
+    model.eval()
     if configure.weights == "full":
         model.to(device)  # else it may be too large for the device as it is
-    reference, num_parameters = _plain_logits(model), model.num_parameters()
+    reference, sizes = _plain_logits(model), Sizes.of(model)
     bank = Bank(configure.max_loras + 1 if configure.max_loras else 0, configure.max_lora_rank)
     try:
         join_products(model, bank, head=configure.weights != "full")
-        runner = Runner(model, KvCache(1, 2 * _PROBE_TOKENS), bank, num_parameters)
+        runner = Runner(model, KvCache(1, 2 * _PROBE_TOKENS), bank, sizes)
         prove_rows_fit(runner, reference)
     except (TypeError, ValueError, AttributeError) as error:
         raise _refused(model, f"its forward does not take flat tokens with positions ({error})") from None
@@ -57,7 +58,7 @@ def _load_runner(configure: Configure, device: torch.device) -> Runner:
     position_bytes = runner.cache.num_bytes // ((runner.cache.num_rows + 1) * runner.cache.capacity)
     context = min(configure.context, _longest_context(model))
     cache = KvCache(configure.num_slots + configure.num_pinned, context)
-    runner = Runner(model, cache, bank, num_parameters)
+    runner = Runner(model, cache, bank, sizes)
     if configure.memory_bytes is not None:
         runner.use(_fitting_cache(runner, configure, position_bytes))
     runner.attention.paged = can_page(runner.cache, device, model.dtype) and _pages_agree(runner)

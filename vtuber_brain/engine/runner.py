@@ -51,13 +51,28 @@ class Launched:
         return self.tokens.tolist(), self.logprobs.tolist() if self.logprobs is not None else None
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What of a model cannot be counted any more once its projections are products."""
+
+    num_parameters: int
+    vocabulary: int
+    num_logits: int
+
+    @classmethod
+    def of(cls, model: PreTrainedModel) -> "Sizes":
+        """Of a model as transformers made it."""
+        vocabulary = int(model.get_input_embeddings().num_embeddings)
+        head = model.get_output_embeddings()
+        return cls(model.num_parameters(), vocabulary, int(head.weight.shape[0]) if head is not None else vocabulary)
+
+
 class Runner:
     """A model whose attention goes to our rows. `admit` gives a row to a request, `launch` computes a step."""
 
-    def __init__(self, model: PreTrainedModel, cache: KvCache, bank: Bank, num_parameters: int) -> None:
-        self.model, self.bank, self.num_parameters = model, bank, num_parameters
+    def __init__(self, model: PreTrainedModel, cache: KvCache, bank: Bank, sizes: Sizes) -> None:
+        self.model, self.bank, self.sizes = model, bank, sizes
         self.device = torch.device(model.device)
-        self.vocabulary = int(model.get_input_embeddings().num_embeddings)
         self.attention = SlotAttention(cache)
         name = next(_names)
         AttentionInterface.register(name, self.attention)
@@ -70,7 +85,7 @@ class Runner:
         num_rows = cache.num_rows + 1
         self.last_tokens = torch.zeros(num_rows, dtype=torch.long, device=self.device)
         self.places = torch.full((num_rows,), BASE, device=self.device)
-        self.sampling = SamplingTable(num_rows, self._num_logits, self.device)
+        self.sampling = SamplingTable(num_rows, self.sizes.num_logits, self.device)
 
     def admit(self, row: int, sampling: Sampling, prompt: Sequence[int], place: int) -> None:
         """Give a row to a request: how it chooses, and its lora's place in the bank (BASE: none)."""
@@ -121,8 +136,3 @@ class Runner:
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-
-    @property
-    def _num_logits(self) -> int:
-        head = self.model.get_output_embeddings()
-        return int(head.weight.shape[0]) if head is not None else self.vocabulary

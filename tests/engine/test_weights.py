@@ -1,0 +1,112 @@
+"""Smaller weights answer nearly as the whole ones do, alike for few tokens and many; a budget sizes the cache."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM
+
+from tests.support.families import save_model
+from tests.support.loras import save_lora
+from vtuber_brain.engine.attention import lay_out
+from vtuber_brain.engine.load import load_runner
+from vtuber_brain.engine.loras import read_lora
+from vtuber_brain.engine.products import _INT8_MAX_TOKENS
+from vtuber_brain.engine.scheduler import Job, Span, Step
+from vtuber_brain.engine.wire import Configure
+from vtuber_brain.errors import ModelRefused
+
+PROMPT = [5, 9, 40, 17, 3, 22]
+SHAPE = Configure("", dtype="bf16", threads=1, num_slots=4, context=64, max_loras=1, max_lora_rank=4)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return save_model("llama", tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture(scope="module")
+def lora(base, tmp_path_factory):
+    return save_lora(tmp_path_factory.mktemp("lora"), base)
+
+
+def logits(runner, prompt, place=None):
+    span = Span(Job("a", prompt, 1), 0, 0, prompt, wants_token=True)
+    with torch.inference_mode():
+        batch = lay_out(Step((span,), 0), runner.device)
+        runner.bank.let_through(torch.full_like(batch.rows, place) if place is not None else None)
+        return runner.forward(batch)[0].float()
+
+
+def token_by_token(runner, prompt, place=None):
+    """The same prompt as decode steps: one token each."""
+    for position, token in enumerate(prompt):
+        span = Span(Job("a", prompt, 1), 1, position, [token], wants_token=True)
+        with torch.inference_mode():
+            batch = lay_out(Step((span,), 0), runner.device)
+            runner.bank.let_through(torch.full_like(batch.rows, place) if place is not None else None)
+            last = runner.forward(batch)[0].float()
+    return last
+
+
+@pytest.mark.parametrize("place", [None, 0])
+def test_int8_on_a_cpu_is_near_the_whole_weights_for_few_tokens_and_many(base, lora, place):
+    whole = load_runner(replace(SHAPE, model=str(base)))
+    small = load_runner(replace(SHAPE, model=str(base), weights="int8"))
+    prompt = PROMPT * 4
+    assert len(prompt) > _INT8_MAX_TOKENS
+    for runner in (whole, small):
+        runner.bank.put(0, read_lora(lora, runner.bank.shapes, 4))
+    expected = logits(whole, prompt, place)
+    assert (logits(small, prompt, place) - expected).abs().max() < 0.15 * expected.std()
+    assert (token_by_token(small, prompt, place) - expected).abs().max() < 0.15 * expected.std()
+
+
+def test_int8_touches_every_projection_and_the_output_layer(base):
+    runner = load_runner(replace(SHAPE, model=str(base), weights="int8"))
+    layers = 3
+    assert sum(product.int8 is not None for product in runner.bank.products) == 4 * layers + 1
+    assert set(runner.bank.shapes) == {
+        name
+        for name, module in AutoModelForCausalLM.from_pretrained(base).named_modules()
+        if isinstance(module, nn.Linear) and name != "lm_head"
+    }
+
+
+def test_a_base_computed_elsewhere_still_carries_its_loras(base, lora):
+    """What torchao and bitsandbytes make of a projection takes the place of the base's part, whatever it is."""
+    runner = load_runner(replace(SHAPE, model=str(base), dtype="fp32"))
+    runner.bank.put(0, read_lora(lora, runner.bank.shapes, 4))
+    expected = [logits(runner, PROMPT, place) for place in (None, 0)]
+    for product in runner.bank.products:
+        whole = nn.Linear(product.inputs, product.outputs, bias=False)
+        whole.weight.data = product.weight[: product.outputs].clone()
+        product.keep_as(whole)
+    for place, before in zip((None, 0), expected, strict=True):
+        assert torch.allclose(logits(runner, PROMPT, place), before, atol=1e-5)
+    assert not torch.allclose(*expected, atol=0.1)
+    runner.bank.put(0, read_lora(lora, runner.bank.shapes, 4))
+    assert torch.allclose(logits(runner, PROMPT, 0), expected[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("weights", ["fp8", "nf4"])
+def test_what_a_cpu_cannot_keep_is_refused_with_what_it_can(base, weights):
+    with pytest.raises(ModelRefused, match="needs a CUDA device; on a CPU there is int8"):
+        load_runner(replace(SHAPE, model=str(base), weights=weights))
+
+
+def test_a_memory_budget_makes_fewer_slots_and_is_kept(base):
+    roomy = load_runner(replace(SHAPE, model=str(base), num_slots=64, context=128))
+    needs = sum(part.nbytes for part in [*roomy.model.parameters(), *roomy.model.buffers()])
+    logits(roomy, PROMPT)
+    budget = needs + roomy.cache.num_bytes // 4
+    tight = load_runner(replace(SHAPE, model=str(base), num_slots=64, context=128, memory_bytes=budget))
+    logits(tight, PROMPT)
+    assert 10 <= tight.cache.num_rows <= 16
+    assert needs + tight.cache.num_bytes <= budget
+
+
+def test_a_budget_without_room_for_one_slot_is_refused_with_the_numbers(base):
+    with pytest.raises(ModelRefused, match=r"engine.memory_gb is 0.00, but weights and loras take .* raise"):
+        load_runner(replace(SHAPE, model=str(base), memory_bytes=1000))
