@@ -37,14 +37,14 @@ def dressed(request, tmp_path_factory):
     base = save_model(family, folder / "base")
     parts = PARTS[family]
     loras = [
-        save_lora(folder / "r4", base, seed=1, r=4, lora_alpha=8, strength=0.4),
-        save_lora(folder / "r8", base, seed=2, r=8, lora_alpha=8, strength=0.15, target_modules=parts),
-        save_lora(folder / "r16", base, seed=3, r=16, lora_alpha=4, use_rslora=True, strength=0.15),
-        save_lora(folder / "first", base, seed=4, r=2, layers_to_transform=[0], strength=0.5, target_modules=parts),
+        save_lora(folder / "r4", base, seed=1, rank=4, lora_alpha=8, strength=0.4),
+        save_lora(folder / "r8", base, seed=2, rank=8, lora_alpha=8, strength=0.15, target_modules=parts),
+        save_lora(folder / "r16", base, seed=3, rank=16, lora_alpha=4, use_rslora=True, strength=0.15),
+        save_lora(folder / "first", base, seed=4, rank=2, layers_to_transform=[0], strength=0.5, target_modules=parts),
     ]
     if family == "llama":
         patterns = {"rank_pattern": {"q_proj": 3, r"layers\.1\.mlp\.up_proj": 7}, "alpha_pattern": {"q_proj": 30}}
-        loras.append(save_lora(folder / "patterns", base, seed=5, r=5, strength=0.15, **patterns))
+        loras.append(save_lora(folder / "patterns", base, seed=5, rank=5, strength=0.15, **patterns))
     prompts = [[5 + n, 9, 40 - n, 17, 3 + n] for n in range(8)]
     return base, loras, prompts
 
@@ -89,7 +89,7 @@ def test_logits_equal_pefts_within_a_ten_thousandth(dressed):
         span = Span(Job("a", prompts[0], 1), 0, 0, prompts[0], wants_token=True)
         with torch.inference_mode():
             batch = lay_out(Step((span,), 0), runner.device)
-            runner.bank.let_through(torch.full_like(batch.rows, place))
+            runner.bank.let_through(torch.full_like(batch.rows, place), len(loras))
             ours = runner.forward(batch)[0]
             theirs = peft_model(base, lora)(input_ids=torch.tensor([prompts[0]])).logits[0, -1]
         assert (ours - theirs).abs().max() < 1e-4

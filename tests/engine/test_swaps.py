@@ -38,7 +38,7 @@ def wardrobe(tmp_path_factory):
     """A base and five loras of different ranks; the first prompt's answer under each of them differs."""
     folder = tmp_path_factory.mktemp("wardrobe")
     base = save_model("llama", folder / "base")
-    loras = [save_lora(folder / f"r{rank}", base, seed=rank, r=rank, strength=0.4) for rank in (2, 4, 8, 3, 6)]
+    loras = [save_lora(folder / f"r{rank}", base, seed=rank, rank=rank, strength=0.4) for rank in (2, 4, 8, 3, 6)]
     return base, loras
 
 

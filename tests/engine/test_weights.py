@@ -35,7 +35,7 @@ def logits(runner, prompt, place=None):
     span = Span(Job("a", prompt, 1), 0, 0, prompt, wants_token=True)
     with torch.inference_mode():
         batch = lay_out(Step((span,), 0), runner.device)
-        runner.bank.let_through(torch.full_like(batch.rows, place) if place is not None else None)
+        runner.bank.let_through(torch.full_like(batch.rows, place or 0), 0 if place is None else 1)
         return runner.forward(batch)[0].float()
 
 
@@ -45,7 +45,7 @@ def token_by_token(runner, prompt, place=None):
         span = Span(Job("a", prompt, 1), 1, position, [token], wants_token=True)
         with torch.inference_mode():
             batch = lay_out(Step((span,), 0), runner.device)
-            runner.bank.let_through(torch.full_like(batch.rows, place) if place is not None else None)
+            runner.bank.let_through(torch.full_like(batch.rows, place or 0), 0 if place is None else 1)
             last = runner.forward(batch)[0].float()
     return last
 

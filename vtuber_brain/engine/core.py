@@ -205,13 +205,13 @@ class Core:
             place = new.place.index if new.place is not None else BASE
             self.runner.admit(step.admitted.slot.index, new.request.sampling, new.job.prompt, place)
         mode = Mode.of([reply.request.sampling for reply in replies])
-        loras = any(reply.place is not None for reply in replies)
+        num_places = max((reply.place.index + 1 for reply in replies if reply.place is not None), default=0)
         logprobs = any(reply.request.logprobs for reply in replies)
         if self._graphs is not None and not logprobs:
-            launched = self._graphs.launch(step, mode, loras=loras)
+            launched = self._graphs.launch(step, mode, num_places=num_places)
             if launched is not None:
                 return launched
-        return self.runner.launch(step, mode, loras=loras, logprobs=logprobs)
+        return self.runner.launch(step, mode, num_places=num_places, logprobs=logprobs)
 
     def _read(self) -> list[Event]:
         """The results of the oldest step in flight; those of requests that have ended meanwhile are passed over."""

@@ -55,14 +55,14 @@ class DecodeGraphs:
         self._lengths = [whole] if runner.attention.paged else list(_doubling(SHORTEST, whole))
         self._steps = {kind: self._make(kind, capture) for kind in self._kinds()}
 
-    def launch(self, step: Step, mode: Mode, *, loras: bool) -> Launched | None:
+    def launch(self, step: Step, mode: Mode, *, num_places: int) -> Launched | None:
         """Replay a step of decode rows alone; None for any other."""
         if len(step.spans) != step.num_decode:
             return None
         rows, positions = [span.slot for span in step.spans], [span.start for span in step.spans]
         num_rows = next(size for size in self._sizes if size >= len(rows))
         length = next(length for length in self._lengths if length > max(positions))
-        found = self._steps[Kind(num_rows, length, mode != _GREEDY, loras)]
+        found = self._steps[Kind(num_rows, length, mode != _GREEDY, num_places > 0)]
         padding = num_rows - len(rows)
         inputs = torch.tensor([rows + [self._runner.cache.spare_row] * padding, positions + [0] * padding])
         with torch.inference_mode():
@@ -84,7 +84,7 @@ class DecodeGraphs:
         def run() -> Tensor:
             batch.token_ids = runner.last_tokens[batch.rows]
             batch.groups[0].masks.clear()
-            runner.bank.let_through(runner.places[batch.rows] if kind.loras else None)
+            runner.bank.let_through(runner.places[batch.rows], runner.bank.num_places if kind.loras else 0)
             return runner.choose(runner.forward(batch), batch, ALL if kind.sampled else _GREEDY, MAX_CANDIDATES)
 
         with torch.inference_mode():

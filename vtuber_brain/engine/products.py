@@ -1,9 +1,8 @@
 """The model's projections, with room for loras: those of one input are one matrix product, and the loras ride in it.
 
 A product's matrix holds the base's rows and, below them, the A's of every place in the bank; a mask per token lets only
-its own lora's part through, and one more product applies the B's. The shapes never change, whatever loras are in the
-batch (after Punica and S-LoRA, with dense masks in place of gathers). Without a lora in the step only the base's rows
-are read.
+its own lora's part through, and one more product applies the B's (after Punica and S-LoRA, with dense masks in place of
+gathers). Places that are in no token's way are not read, nor is any without a lora in the step.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,13 +28,9 @@ class Bank:
 
     def __init__(self, num_places: int, rank: int) -> None:
         self.num_places, self.rank = num_places, rank
+        self.num_open = 0
         self.mask: Tensor | None = None
         self.products: list[Product] = []
-
-    @property
-    def width(self) -> int:
-        """Rows of all places together."""
-        return self.num_places * self.rank
 
     @property
     def shapes(self) -> Shapes:
@@ -47,13 +42,15 @@ class Bank:
         """Memory taken by all places."""
         return sum(product.lora_bytes for product in self.products)
 
-    def let_through(self, places: Tensor | None) -> None:
-        """Choose the place of each token of a step, int64 `[tokens]`, -1 for the base; None when all are base."""
-        if places is None or not self.num_places:
-            self.mask = None
-            return
-        owners = torch.arange(self.width, device=places.device) // self.rank
-        self.mask = (owners == places.unsqueeze(-1)).to(self.products[0].dtype)
+    def let_through(self, places: Tensor, num_open: int) -> None:
+        """Choose the place of each token of a step, int64 `[tokens]`, -1 for the base.
+
+        Only the first `num_open` places are computed; the others are in no token's way. 0: all tokens are base.
+        """
+        self.num_open = num_open
+        if num_open:
+            open_places = torch.arange(num_open, device=places.device)
+            self.mask = (open_places == places.unsqueeze(-1)).to(self.products[0].dtype)
 
     def staged(self, weights: LoraWeights) -> LoraWeights:
         """The lora in the model's dtype and on its device, so that putting it into a place is a copy and no more."""
@@ -77,15 +74,15 @@ class Product(nn.Module):
     bias: Tensor | None
     lora_b: Tensor
 
-    def __init__(self, linears: Sequence[nn.Module], names: Sequence[str], bank: Bank, width: int) -> None:
+    def __init__(self, linears: Sequence[nn.Module], names: Sequence[str], bank: Bank, *, carries: bool) -> None:
         super().__init__()
         weights = [_matrix(module) for module in linears]
         self.sizes = [weight.shape[0] for weight in weights]
         self.names, self._bank = tuple(names), bank
         self.outputs, self.inputs = sum(self.sizes), weights[0].shape[1]
         self.dtype = weights[0].dtype
-        num_rows = len(weights) * width
-        self._has_places = width > 0
+        self._place_width = len(weights) * bank.rank if carries else 0
+        num_rows = bank.num_places * self._place_width
         self.register_buffer("weight", torch.cat([*weights, weights[0].new_zeros(num_rows, self.inputs)]))
         self.register_buffer("bias", _bias(linears, self.sizes, num_rows))
         self.register_buffer("lora_b", weights[0].new_zeros(self.outputs, num_rows))
@@ -99,7 +96,7 @@ class Product(nn.Module):
     @property
     def shapes(self) -> dict[str, tuple[int, int]]:
         """Inputs and outputs of each part that may carry a lora, by module name."""
-        if not self._has_places:
+        if not self.lora_b.shape[1]:
             return {}
         return {name: (self.inputs, size) for name, size in zip(self.names, self.sizes, strict=True)}
 
@@ -114,16 +111,19 @@ class Product(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """All parts, side by side: `[..., outputs]`."""
-        mask = self._bank.mask
-        if mask is None or not self._has_places:
+        width = self._bank.num_open * self._place_width
+        if not width:
             return self._base(inputs)
         if self.base is None and (self.int8 is None or inputs.shape[-2] > _INT8_MAX_TOKENS):
-            both = linear(inputs, self.weight, self.bias)
+            rows = self.outputs + width
+            both = linear(inputs, self.weight[:rows], self.bias[:rows] if self.bias is not None else None)
             out, low = both[..., : self.outputs], both[..., self.outputs :]
         else:
-            out, low = self._base(inputs), linear(inputs, self._lora_a)
-        low = low.unflatten(-1, (len(self.sizes), -1)) * mask.unsqueeze(-2)
-        return torch.addmm(out.flatten(0, -2), low.flatten(0, -3).flatten(1), self.lora_b.t()).view(out.shape)
+            out, low = self._base(inputs), linear(inputs, self._lora_a[:width])
+        assert self._bank.mask is not None
+        low = low.unflatten(-1, (self._bank.num_open, -1)) * self._bank.mask.unsqueeze(-1)
+        low = low.flatten(0, -3).flatten(1)
+        return torch.addmm(out.flatten(0, -2), low, self.lora_b[:, :width].t()).view(out.shape)
 
     def part(self, inputs: Tensor, index: int) -> Tensor:
         """One part's output. The product is computed when its first part is asked for, and let go with the last."""
@@ -138,7 +138,7 @@ class Product(nn.Module):
         """Copy what `weights` has for the parts into a place; the rest of the place is zero."""
         bank, first_output = self._bank, 0
         for index, (name, size) in enumerate(zip(self.names, self.sizes, strict=True)):
-            first = index * bank.width + place * bank.rank
+            first = place * self._place_width + index * bank.rank
             rows = slice(first, first + bank.rank)
             outputs = slice(first_output, first_output + size)
             a_room, b_room = self._lora_a[rows], self.lora_b[outputs, rows]
@@ -201,8 +201,7 @@ def join_products(model: PreTrainedModel, bank: Bank, *, head: bool) -> None:
     modules = dict(model.named_modules())
     output = model.get_output_embeddings()
     for names in list(_groups(modules, None if head else output)):
-        is_head = modules[names[0]] is output
-        product = Product([modules[name] for name in names], names, bank, width=0 if is_head else bank.width)
+        product = Product([modules[name] for name in names], names, bank, carries=modules[names[0]] is not output)
         for index, name in enumerate(names):
             parent, _, child = name.rpartition(".")
             setattr(modules[parent], child, Part(product, index))

@@ -111,8 +111,8 @@ class Runner:
         self.last_tokens[rows] = tokens
         return tokens
 
-    def launch(self, step: Step, mode: Mode, *, loras: bool, logprobs: bool = False) -> Launched:
-        """Hand a step to the device. `loras`: whether any row runs on one."""
+    def launch(self, step: Step, mode: Mode, *, num_places: int, logprobs: bool = False) -> Launched:
+        """Hand a step to the device. Its rows run on the base and on the first `num_places` of the bank."""
         with torch.inference_mode():
             copy = step.admitted
             if copy is not None and copy.copy_from is not None:
@@ -120,7 +120,7 @@ class Runner:
             batch = lay_out(step, self.device)
             num_decode = step.num_decode
             batch.token_ids[:num_decode] = self.last_tokens[batch.rows[:num_decode]]
-            self.bank.let_through(self.places[batch.rows] if loras else None)
+            self.bank.let_through(self.places[batch.rows], num_places)
             logits = self.forward(batch)
             tokens = self.choose(logits, batch, mode)
             known = logits.float().log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1) if logprobs else None
