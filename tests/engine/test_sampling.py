@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 
 def table(samplings, vocabulary, prompts=None):
-    rows = SamplingTable(len(samplings), vocabulary, CPU)
+    rows = SamplingTable(len(samplings), 4096, vocabulary, CPU)
     for row, sampling in enumerate(samplings):
         rows.set(row, sampling, prompts[row] if prompts else ())
     return rows
@@ -73,9 +73,9 @@ def test_min_p_drops_what_is_unlikely_beside_the_best():
 def test_repetition_penalty_moves_seen_tokens_down_on_both_sides_of_zero():
     sampling = Sampling(repetition_penalty=2.0)
     rows = table([sampling], 3, [[0, 1]])
-    scores = rows._penalise(torch.tensor([[2.0, -2.0, 1.0]]), torch.tensor([0]))
-    assert scores.tolist() == [[1.0, -4.0, 1.0]]
-    assert choose(rows, [sampling], torch.tensor([[1.5, -2.0, 1.0]])) == [2]
+    assert choose(rows, [sampling], torch.tensor([[1.5, -2.0, 1.0]]), 1) == [2]
+    assert choose(rows, [sampling], torch.tensor([[-1.5, -2.0, -2.5]]), 1) == [2], "which now is seen too"
+    assert choose(rows, [sampling], torch.tensor([[-1.0, -3.0, -2.6]]), 2) == [0]
 
 
 def test_presence_penalty_counts_the_reply_and_not_the_prompt():
@@ -83,6 +83,14 @@ def test_presence_penalty_counts_the_reply_and_not_the_prompt():
     rows = table([sampling], 3, [[0]])
     logits = torch.tensor([[2.0, 1.5, 0.0]])
     assert [choose(rows, [sampling], logits, position)[0] for position in range(3)] == [0, 1, 0]
+
+
+def test_a_negative_presence_penalty_draws_her_back_to_what_she_said():
+    sampling = Sampling(presence_penalty=-1.0)
+    rows = table([sampling], 3, [[2]])
+    logits = torch.tensor([[1.0, 1.5, 1.6]])
+    assert choose(rows, [sampling], logits) == [2]
+    assert choose(rows, [sampling], torch.tensor([[2.0, 1.5, 1.6]]), 1) == [2]
 
 
 def test_a_banned_token_is_never_chosen():

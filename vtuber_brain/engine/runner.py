@@ -85,7 +85,7 @@ class Runner:
         num_rows = cache.num_rows + 1
         self.last_tokens = torch.zeros(num_rows, dtype=torch.long, device=self.device)
         self.places = torch.full((num_rows,), BASE, device=self.device)
-        self.sampling = SamplingTable(num_rows, self.sizes.num_logits, self.device)
+        self.sampling = SamplingTable(num_rows, cache.context, self.sizes.num_logits, self.device)
 
     def admit(self, row: int, sampling: Sampling, prompt: Sequence[int], place: int) -> None:
         """Give a row to a request: how it chooses, and its lora's place in the bank (BASE: none)."""

@@ -9,6 +9,7 @@ at a number drawn from a hash of seed and position (SplitMix64, Steele 2014).
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,40 +22,54 @@ _GUESS = 256
 MAX_CANDIDATES = 1024
 """In a graph, where the host cannot look: top-k and top-p choose among so many of the likeliest tokens at most."""
 
-_SEEN, _SAID, _BANNED = 1, 2, 4
 _MAX_SEED = 2**63
 _FINEST = 2.0**-53
 
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """What a step's rows need: the cheapest choice that is right for all of them is made."""
+    """What a step's rows need: the cheapest choice that is right for all of them is made.
+
+    `sampled`: not all are greedy; `unbounded`: somebody draws without top-k, `wide`: and without top-p; the rest: these
+    penalties or bans are in use.
+    """
 
     sampled: bool = False
+    unbounded: bool = False
     wide: bool = False
-    marked: bool = False
+    repetition: bool = False
+    presence: bool = False
+    bans: bool = False
 
     @staticmethod
     def of(samplings: Sequence[Sampling]) -> "Mode":
-        """`sampled`: not all greedy; `wide`: somebody draws from all tokens; `marked`: penalties or bans."""
+        """For rows that choose so."""
         drawn = [sampling for sampling in samplings if sampling.temperature > 0]
         return Mode(
             sampled=bool(drawn),
+            unbounded=any(sampling.top_k == 0 for sampling in drawn),
             wide=any(sampling.top_k == 0 and sampling.top_p >= 1 for sampling in drawn),
-            marked=any(_is_marked(sampling) for sampling in samplings),
+            repetition=any(sampling.repetition_penalty != 1 for sampling in samplings),
+            presence=any(sampling.presence_penalty != 0 for sampling in samplings),
+            bans=any(sampling.banned for sampling in samplings),
         )
 
 
-ALL = Mode(sampled=True, wide=True, marked=True)
+ALL = Mode(sampled=True, unbounded=True, wide=True, repetition=True, presence=True, bans=True)
 
 
 class SamplingTable:
-    """How each row of the cache chooses, on the device; written when a request gets the row, read in every step."""
+    """How each row of the cache chooses, and the tokens it has seen, on the device.
 
-    def __init__(self, num_rows: int, vocabulary: int, device: torch.device) -> None:
+    Written when a request gets the row; read, and the new token noted, in every step.
+    """
+
+    def __init__(self, num_rows: int, context: int, vocabulary: int, device: torch.device) -> None:
         self._numbers = torch.zeros(num_rows, 6, device=device)
         self._seeds = torch.zeros(num_rows, dtype=torch.long, device=device)
-        self._marks = torch.zeros(num_rows, vocabulary, dtype=torch.uint8, device=device)
+        self._tokens = torch.zeros(num_rows, context + 1, dtype=torch.long, device=device)
+        self._num_prompt = torch.zeros(num_rows, dtype=torch.long, device=device)
+        self._banned = torch.zeros(num_rows, vocabulary, dtype=torch.bool, device=device)
 
     def set(self, row: int, sampling: Sampling, prompt: Sequence[int]) -> None:
         """Give a row its settings. Without a seed it gets one of its own."""
@@ -63,11 +78,11 @@ class SamplingTable:
         numbers += [sampling.repetition_penalty, sampling.presence_penalty]
         self._numbers[row] = torch.tensor(numbers)
         self._seeds[row] = seed
-        if _is_marked(sampling):
-            self._marks[row] = 0
-            self._marks[row, torch.tensor(prompt, dtype=torch.long)] = _SEEN
-            if sampling.banned:
-                self._marks[row, torch.tensor(sampling.banned)] |= _BANNED
+        self._tokens[row, : len(prompt)] = torch.tensor(prompt, dtype=torch.long)
+        self._num_prompt[row] = len(prompt)
+        self._banned[row] = False
+        if sampling.banned:
+            self._banned[row, torch.tensor(sampling.banned)] = True
 
     def choose(
         self, logits: Tensor, rows: Tensor, positions: Tensor, mode: Mode, max_candidates: int | None = None
@@ -78,52 +93,75 @@ class SamplingTable:
         from; None looks at the values and takes as many as are needed.
         """
         scores = logits.float()
-        if mode.marked:
-            scores = self._penalise(scores, rows)
+        if mode.repetition or mode.presence:
+            scores = self._penalise(scores, rows, positions, mode)
+        if mode.bans:
+            scores = scores.masked_fill(self._banned[rows], float("-inf"))
         tokens = scores.argmax(-1)
         if mode.sampled:
-            temperature, top_k, top_p, min_p = self._numbers[rows, :4].unsqueeze(-1).unbind(1)
-            warmed, uniform = scores / temperature.clamp_min(1e-6), _uniform(self._seeds[rows], positions)
-            drawn = _draw_likeliest(warmed, uniform, top_k, top_p, min_p, max_candidates)
-            if mode.wide:
-                unfiltered = ((top_k == 0) & (top_p >= 1)).squeeze(-1)
-                drawn = torch.where(unfiltered, _draw_any(warmed, uniform, min_p), drawn)
-            tokens = torch.where(temperature.squeeze(-1) > 0, drawn, tokens)
-        if mode.marked:
-            self._marks[rows, tokens] |= _SEEN | _SAID
+            temperature = self._numbers[rows, 0]
+            drawn = self._draw(scores, rows, positions, mode, max_candidates)
+            tokens = torch.where(temperature > 0, drawn, tokens)
+        self._tokens[rows, positions + 1] = tokens
         return tokens
 
-    def _penalise(self, scores: Tensor, rows: Tensor) -> Tensor:
-        marks = self._marks[rows]
-        repetition, presence = self._numbers[rows, 4:].unsqueeze(-1).unbind(1)
-        lowered = torch.where(scores < 0, scores * repetition, scores / repetition)
-        scores = torch.where(marks & _SEEN > 0, lowered, scores)
-        scores = scores - (marks & _SAID > 0) * presence
-        return scores.masked_fill(marks & _BANNED > 0, float("-inf"))
+    def _draw(self, scores: Tensor, rows: Tensor, positions: Tensor, mode: Mode, max_candidates: int | None) -> Tensor:
+        temperature, top_k, top_p, min_p = self._numbers[rows, :4].unsqueeze(-1).unbind(1)
+        filters = Filters(temperature.clamp_min(1e-6), top_k, top_p, min_p)
+        uniform = _uniform(self._seeds[rows], positions)
+        drawn = _draw_likeliest(scores, uniform, filters, mode, max_candidates)
+        if not mode.wide:
+            return drawn
+        unfiltered = ((top_k == 0) & (top_p >= 1)).squeeze(-1)
+        return torch.where(unfiltered, _draw_any(scores, uniform, filters), drawn)
+
+    def _penalise(self, scores: Tensor, rows: Tensor, positions: Tensor, mode: Mode) -> Tensor:
+        """Every token of a row is looked up and put back; places after its last one stand for its first."""
+        places = torch.arange(self._tokens.shape[1], device=scores.device)
+        seen = places <= positions.unsqueeze(-1)
+        tokens = self._tokens[rows]
+        tokens = torch.where(seen, tokens, tokens[:, :1])
+        if mode.repetition:
+            penalty, found = self._numbers[rows, 4:5], scores.gather(-1, tokens)
+            scores = scores.scatter(-1, tokens, torch.where(found < 0, found * penalty, found / penalty))
+        if mode.presence:
+            in_reply = seen & (places >= self._num_prompt[rows].unsqueeze(-1))
+            said = torch.zeros_like(scores).scatter_reduce_(-1, tokens, in_reply.float(), "amax")
+            scores = scores - said * self._numbers[rows, 5:6]
+        return scores
 
 
-def _is_marked(sampling: Sampling) -> bool:
-    return sampling.repetition_penalty != 1 or sampling.presence_penalty != 0 or bool(sampling.banned)
+class Filters(NamedTuple):
+    """One number a row, `[rows, 1]`."""
+
+    temperature: Tensor
+    top_k: Tensor
+    top_p: Tensor
+    min_p: Tensor
 
 
-def _draw_any(scores: Tensor, uniform: Tensor, min_p: Tensor) -> Tensor:
+def _draw_any(scores: Tensor, uniform: Tensor, filters: Filters) -> Tensor:
     """One token a row, of all."""
-    weights = scores.softmax(-1)
-    return _pick(weights * (weights >= min_p * weights.amax(-1, keepdim=True)), uniform)
+    weights = (scores / filters.temperature).softmax(-1)
+    return _pick(weights * (weights >= filters.min_p * weights.amax(-1, keepdim=True)), uniform)
 
 
 def _draw_likeliest(
-    scores: Tensor, uniform: Tensor, top_k: Tensor, top_p: Tensor, min_p: Tensor, max_candidates: int | None
+    scores: Tensor, uniform: Tensor, filters: Filters, mode: Mode, max_candidates: int | None
 ) -> Tensor:
+    """One token a row, of the `top_k` likeliest and of those the smallest set that holds `top_p` of the whole."""
+    temperature, top_k, top_p, min_p = filters
     size = scores.shape[-1]
     limit = top_k.where(top_k > 0, size)
     count = min(max_candidates or _GUESS, size)
-    everything = scores.logsumexp(-1, keepdim=True)
     while True:
         best, tokens = scores.topk(count)
+        best = best / temperature
         allowed = torch.arange(count, device=scores.device) < limit
-        likeliest = best.masked_fill(~allowed, float("-inf")).logsumexp(-1, keepdim=True)
-        weights = (best - torch.where(top_k > 0, likeliest, everything)).exp() * allowed
+        total = best.masked_fill(~allowed, float("-inf")).logsumexp(-1, keepdim=True)
+        if mode.unbounded:
+            total = torch.where(top_k > 0, total, (scores / temperature).logsumexp(-1, keepdim=True))
+        weights = (best - total).exp() * allowed
         before = weights.cumsum(-1) - weights
         enough = (limit <= count) | (top_k == 0) & ((before[:, -1:] >= top_p) | (top_p >= 1))
         if max_candidates is not None or count == size or bool(enough.all()):
