@@ -11,7 +11,7 @@ new_enough = $(shell $(1) -c 'import sys, venv, ensurepip; sys.exit(sys.version_
 VENV = .venv/bin
 PIP = $(VENV)/python -m pip install -c constraints.txt
 
-.PHONY: run setup test test-slow test-gpu lint bench wheel clean
+.PHONY: run setup test test-slow test-gpu lint bench bench-gpu wheel clean
 .DEFAULT_GOAL = run
 
 run: setup
@@ -50,6 +50,9 @@ test-gpu: setup .venv/.installed-dev
 
 bench: setup .venv/.installed-dev
 	$(VENV)/python -m benchmarks
+
+bench-gpu: .venv/.installed-dev
+	$(VENV)/python -m benchmarks.gpu
 
 wheel: .venv/.made
 	$(VENV)/python -m pip wheel --no-deps --wheel-dir dist .

@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-from benchmarks.table import write_page
+from benchmarks.table import DOCS, write_page
 
 PARTS = ("latency", "decode", "serving", "filtering", "daemon")
 
@@ -17,7 +17,7 @@ def main() -> None:
         print(table.markdown(), flush=True)
         tables.append(table)
     if chosen == list(PARTS):
-        write_page(tables, "make bench")
+        write_page(tables, "make bench", DOCS / "benchmarks.md")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
-VERSIONS = ("torch", "transformers", "websockets", "aiomqtt", "amqtt")
+import torch
+
+DOCS = Path(__file__).parent.parent / "docs"
+VERSIONS = ("torch", "transformers", "peft", "websockets", "aiomqtt", "amqtt")
 
 
 @dataclass(slots=True)
@@ -28,13 +30,13 @@ class Table:
         return "\n".join([*lines, "", *(f"{note}\n" for note in self.notes)])
 
 
-def write_page(tables: list[Table], command: str) -> None:
-    """Replace docs/benchmarks.md."""
+def write_page(tables: list[Table], command: str, page: Path) -> None:
+    """Replace a page of measured tables."""
     versions = ", ".join(f"{name} {importlib.metadata.version(name).partition('+')[0]}" for name in VERSIONS)
     head = [
         "# Benchmarks",
         "",
-        "Written by `make bench`; every ratio is against a peer measured in the same run on the same machine.",
+        f"Written by `{command}`; every ratio is against a peer measured in the same run on the same machine.",
         "",
         f"- machine: {_machine()}",
         f"- versions: Python {platform.python_version()}, {versions}",
@@ -42,7 +44,7 @@ def write_page(tables: list[Table], command: str) -> None:
         f"- command: `{command}`",
         "",
     ]
-    PAGE.write_text("\n".join(head) + "\n" + "\n".join(table.markdown() for table in tables), encoding="utf-8")
+    page.write_text("\n".join(head) + "\n" + "\n".join(table.markdown() for table in tables), encoding="utf-8")
 
 
 def percentile(values: list[float], share: float) -> float:
@@ -59,7 +61,11 @@ def _machine() -> str:
         if line.startswith("flags"):
             flags = line
     fast = [name for name in ("avx512_bf16", "amx_bf16") if name in flags]
-    return f"{os.cpu_count()} cores, {model} ({', '.join(fast) or 'no fast bf16'}), no GPU used"
+    return f"{os.cpu_count()} cores, {model} ({', '.join(fast) or 'no fast bf16'}), {_gpu()}"
+
+
+def _gpu() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
 
 
 def _row(cells: list[str]) -> str:

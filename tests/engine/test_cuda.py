@@ -1,16 +1,22 @@
 """The same engine on a CUDA device; `make test-gpu` runs these where there is one."""
 
+import inspect
 import json
 import random
+import subprocess
+import sys
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from tests.support.families import VOCABULARY, save_model
+from tests.support.loras import save_lora
+from vtuber_brain.engine.core import Core
 from vtuber_brain.engine.load import choose_device, choose_dtype
+from vtuber_brain.engine.loras import read_lora
 from vtuber_brain.engine.offline import generate
-from vtuber_brain.engine.wire import Configure
+from vtuber_brain.engine.wire import Configure, Delta, Generate, Sampling
 from vtuber_brain.errors import ModelRefused
 
 on_gpu = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
@@ -31,6 +37,80 @@ def test_a_crowd_on_the_gpu_equals_generate_on_the_gpu(family, tmp_path):
     assert [answer["token_ids"] for answer in answers] == [
         ids[len(prompt) :].tolist() for ids, prompt in zip(expected, prompts, strict=True)
     ]
+
+
+def on_every(parameter, values):
+    return pytest.mark.parametrize(parameter, [pytest.param(value, marks=on_gpu) for value in values])
+
+
+def replies(folder, loras, sampling, **shape):
+    """Eight requests, mixed over base and loras, and what the core made of them."""
+    configure = Configure(str(folder), num_slots=8, context=512, max_loras=len(loras), max_lora_rank=8, **shape)
+    core = Core.load(configure)
+    for number, lora in enumerate(loras):
+        core.install(str(number), core.runner.bank.staged(read_lora(lora, core.runner.bank.shapes, 8)))
+    for number in range(8):
+        name = str(number % (len(loras) + 1) - 1) if number % (len(loras) + 1) else None
+        prompt = tuple((7 * number + k) % 90 + 3 for k in range(5 + 9 * number))
+        core.add(Generate(str(number), token_ids=prompt, max_tokens=40, ignore_eos=True, sampling=sampling, lora=name))
+    got = {str(number): [] for number in range(8)}
+    while core.busy:
+        for event in core.step():
+            if isinstance(event, Delta):
+                got[event.id] += event.token_ids
+        core.check_integrity()
+    return core, got
+
+
+@on_every("family", ["llama", "gemma2", "gpt2"])
+def test_captured_steps_give_what_plain_ones_give_with_loras_mixed_in(family, tmp_path):
+    folder = save_model(family, tmp_path / "base")
+    loras = [save_lora(tmp_path / str(rank), folder, rank=rank, seed=rank) for rank in (4, 8)]
+    for sampling in (Sampling(), Sampling(1.0, 20, 0.9, seed=3)):
+        _, plain = replies(folder, loras, sampling, dtype="fp32", device="cuda", graphs=False)
+        _, captured = replies(folder, loras, sampling, dtype="fp32", device="cuda", graphs=True)
+        assert captured == plain
+
+
+@on_every("dtype", ["bf16", "fp16"])
+def test_attention_over_pages_is_used_where_torch_has_it(dtype, tmp_path):
+    folder = save_wide(tmp_path)
+    core, got = replies(folder, [], Sampling(), dtype=dtype, device="cuda")
+    from torch.nn.attention.varlen import varlen_attn
+
+    has_pages = "block_table" in inspect.signature(varlen_attn).parameters
+    assert core.runner.attention.paged == has_pages
+    assert all(len(tokens) == 40 for tokens in got.values())
+
+
+@on_every("weights", ["int8", "fp8", "nf4"])
+def test_smaller_weights_take_less_room_and_answer(weights, tmp_path):
+    pytest.importorskip("bitsandbytes" if weights == "nf4" else "torchao")
+    folder = save_wide(tmp_path)
+    whole, _ = replies(folder, [], Sampling(), dtype="bf16", device="cuda", graphs=False)
+    small, got = replies(folder, [], Sampling(), dtype="bf16", device="cuda", graphs=False, weights=weights)
+    assert all(len(tokens) == 40 for tokens in got.values())
+    assert sum(product.weight.nbytes for product in small.runner.bank.products) < sum(
+        product.weight.nbytes for product in whole.runner.bank.products
+    )
+
+
+def save_wide(folder):
+    """A Llama whose sizes suit the kernels of real models: head size 64, everything a multiple of 64."""
+    shape = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = AutoConfig.for_model("llama", **shape, num_key_value_heads=2, vocab_size=VOCABULARY)
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_gpu_its_benchmark_says_so():
+    told = subprocess.run(
+        [sys.executable, "-m", "benchmarks.gpu"], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (told.returncode, told.stdout) == (3, "")
+    assert told.stderr == "no CUDA device: `make bench-gpu` needs one; `make bench` measures on the CPU\n"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

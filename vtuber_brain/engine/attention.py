@@ -106,12 +106,15 @@ def lay_out(step: Step, device: torch.device) -> Batch:
 
 
 class SlotAttention:
-    """The registered function, and the batch it works for at the moment."""
+    """The registered function, and the batch it works for at the moment.
+
+    `called` collects the layers that call, where somebody wants to know; `paged` says how to attend.
+    """
 
     def __init__(self, cache: KvCache) -> None:
         self.cache = cache
         self.batch: Batch | None = None
-        self.calls: list[int] = []
+        self.called: list[int] | None = None
         self.paged = False
 
     def __call__(
@@ -129,7 +132,8 @@ class SlotAttention:
         """Give `[1, tokens, heads, dim]` for query `[1, heads, tokens, dim]` and K, V `[1, kv_heads, tokens, dim]`."""
         assert self.batch is not None
         layer = int(module.layer_idx)  # type: ignore[arg-type]
-        self.calls.append(layer)
+        if self.called is not None:
+            self.called.append(layer)
         keys, values = self.cache.write(layer, self.batch.rows, self.batch.positions, key[0], value[0])
         if self.paged and softcap is None:
             return _attend_pages(query, keys, values, self.batch, scaling, sliding_window).unsqueeze(0), None

@@ -109,11 +109,11 @@ def base_hash(model: str) -> str | None:
 
 def prove_rows_fit(runner: Runner, reference: torch.Tensor) -> None:
     """Refuse a model whose attention does not go through our function once a layer, or that answers otherwise so."""
-    runner.attention.calls.clear()
+    runner.attention.called = calls = []
     logits = _row_logits(runner)
+    runner.attention.called = None
     num_layers = runner.model.config.get_text_config().num_hidden_layers
-    calls = sorted(runner.attention.calls)
-    if calls != sorted([*range(num_layers)] * 2):
+    if sorted(calls) != sorted([*range(num_layers)] * 2):
         reason = "its attention does not go through transformers' attention interface once per layer"
         raise _refused(runner.model, f"{reason} ({len(calls)} calls in two passes over {num_layers} layers)")
     error = _distance(logits, reference)
