@@ -109,7 +109,8 @@ def base_hash(model: str) -> str | None:
 
 def prove_rows_fit(runner: Runner, reference: torch.Tensor) -> None:
     """Refuse a model whose attention does not go through our function once a layer, or that answers otherwise so."""
-    runner.attention.called = calls = []
+    calls: list[int] = []
+    runner.attention.called = calls
     logits = _row_logits(runner)
     runner.attention.called = None
     num_layers = runner.model.config.get_text_config().num_hidden_layers
