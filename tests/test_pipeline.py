@@ -10,17 +10,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.scripted import Collector, ScriptedEngine, calm, message
+from vtuber_brain.cast import Cast
 from vtuber_brain.chat.inbox import Inbox
-from vtuber_brain.config import Settings
+from vtuber_brain.config import Settings, shipped, state_dir
 from vtuber_brain.context.memory import Memory
 from vtuber_brain.context.personas import load_persona
 from vtuber_brain.errors import EngineDown, JudgeDown, RequestFailed, Unavailable
 from vtuber_brain.messages import Cue, Drop, Dropped, Judged, Mood, Retraction, Turn, Utterance
 from vtuber_brain.pipeline import Pipeline
 from vtuber_brain.publisher import Publisher
+from vtuber_brain.releases.store import ReleaseStore
 from vtuber_brain.replies import Mouth
 from vtuber_brain.runtime.metrics import Metrics
-from vtuber_brain.sections import ChatSettings, SpeechSettings
+from vtuber_brain.sections import ChatSettings, PersonaSettings, SpeechSettings
 from vtuber_brain.sentiment.judge import Judge
 from vtuber_brain.sentiment.rules import RuleSet
 
@@ -38,8 +40,24 @@ class Brain:
         judge = Judge(chosen.sentiment, RuleSet.load(chosen.sentiment), ask, self.metrics)
         publisher = Publisher(self.out.record, [self.out], self.metrics, plugin_sinks)
         self.memory = Memory(chosen.memory)
+        store = ReleaseStore(state_dir() / "personas")
+        self.lora = None
+        self.cast = Cast(
+            PERSONA,
+            chosen.persona,
+            engine=self.engine,
+            store=store,
+            max_loras=2,
+            on_lora=lambda *told: setattr(self, "lora", told),
+        )
         self.mouth = Mouth(
-            PERSONA, chosen.speech, self.metrics, judge=judge, engine=self.engine, model="scripted", publisher=publisher
+            self.cast,
+            chosen.speech,
+            self.metrics,
+            judge=judge,
+            engine=self.engine,
+            model="scripted",
+            publisher=publisher,
         )
         self.pipeline = Pipeline(
             chosen,
@@ -47,6 +65,7 @@ class Brain:
             inbox=Inbox(chosen.chat, self.metrics, on_drop=publisher.drop),
             judge=judge,
             memory=self.memory,
+            cast=self.cast,
             mouth=self.mouth,
             publisher=publisher,
             recalls=recalls,
@@ -63,6 +82,7 @@ class Brain:
 @contextlib.asynccontextmanager
 async def running(brain):
     tasks = [asyncio.create_task(part.run()) for part in (brain.pipeline, brain.publisher)]
+    await brain.cast.open()
     try:
         yield brain
     finally:
@@ -446,3 +466,132 @@ async def test_money_speaks_before_chat():
         await brain.out.until(lambda out: len(out.of(Turn)) == 3)
     order = [message_id for message_id, _ in brain.said()]
     assert order.index("for you") < order.index("chatter")
+
+
+def give_loras(folder, *names):
+    """PEFT directories by name, as the scripted engine knows them."""
+    for name in names:
+        (folder / name).mkdir()
+        (folder / name / "adapter_config.json").write_text("{}")
+    return [str(folder / name) for name in names]
+
+
+async def test_a_running_reply_ends_in_the_role_it_began_in(tmp_path):
+    gate = asyncio.Event()
+    (tmp_path / "rin.toml").write_text(
+        'name = "rin"\ndisplay_name = "Rin"\nlanguage = "id"\nsystem = "You are Rin."\nstop = ["#"]\n'
+        'blocked_topics = ["marmalade"]\n[style]\nmax_tokens = 7\n'
+    )
+    (tmp_path / "mori.toml").write_text(shipped("configs", "personas", "mori.toml").read_text())
+    brain = Brain(lambda _request: ["One.", gate, " Marmalade."])
+    old, new = give_loras(tmp_path, "old", "new")
+    async with running(brain):
+        brain.cast.reread(PersonaSettings(dir=tmp_path))
+        await brain.cast.use("mori", old)
+        await brain.pipeline.receive(message("first"))
+        while not brain.engine.requests:
+            await asyncio.sleep(0)
+        await brain.cast.use("rin", new)
+        assert brain.cast.listing()["ready"] == [
+            {"persona": "rin", "release": new},
+            {"persona": "mori", "release": old},
+        ], "the old release stays while a reply runs on it"
+        gate.set()
+        await brain.out.until(lambda out: out.of(Turn))
+        await brain.pipeline.receive(message("second", author="bram"))
+        await brain.out.until(lambda out: len(out.of(Turn)) == 2)
+        await brain.pipeline.say("Good night.")
+    first, second = brain.turns()["first"], brain.turns()["second"]
+    assert (first.persona, first.release, first.outcome, first.text) == ("mori", old, "spoken", "One. Marmalade.")
+    assert (second.persona, second.release, second.outcome) == ("rin", new, "cut")
+    assert [(u.persona, u.release, u.lang) for u in brain.out.of(Utterance)] == [
+        *[("mori", old, "en")] * 2,
+        *[("rin", new, "id")] * 2,
+    ]
+    asked = [(request.lora, request.max_tokens, request.stop) for request in brain.engine.requests]
+    assert asked == [(f"mori@{old}", PERSONA.style.max_tokens, PERSONA.stop), (f"rin@{new}", 7, ("#",))]
+    assert brain.engine.requests[1].messages[0]["content"] == "You are Rin."
+
+
+async def test_a_reply_keeps_its_role_also_when_it_had_not_asked_the_engine_yet(tmp_path):
+    gate, reached = asyncio.Event(), asyncio.Event()
+
+    async def ask(text):
+        if text == "hello":
+            reached.set()
+            await gate.wait()
+        return await calm(text)
+
+    brain = Brain(says("Hello."), ask)
+    old, new = give_loras(tmp_path, "old", "new")
+    async with running(brain):
+        await brain.cast.use("mori", old)
+        await brain.pipeline.receive(message("hello"))
+        await reached.wait()
+        await brain.cast.use("mori", new)
+        gate.set()
+        await brain.out.until(lambda out: out.of(Turn))
+    assert brain.turns()["hello"].release == old
+    assert [request.lora for request in brain.engine.requests] == [f"mori@{old}"]
+
+
+async def test_a_lora_that_the_engine_has_lost_costs_the_voice_not_the_reply(tmp_path):
+    async with running(Brain(says("Still here."))) as brain:
+        (lora,) = give_loras(tmp_path, "mine")
+        await brain.cast.use("mori", lora)
+        brain.engine.loras.clear()
+        for n in range(2):
+            await brain.pipeline.receive(message(f"hello {n}"))
+            await brain.out.until(lambda out, n=n: len(out.of(Turn)) == n + 1)
+    assert [(turn.outcome, turn.release) for turn in brain.turns().values()] == [("spoken", None)] * 2
+    assert brain.lora[0] is False
+    assert "is not loaded" in brain.lora[1]
+
+
+async def test_what_was_paid_for_goes_ahead_in_the_engine():
+    async with running(Brain(says("Thanks."))) as brain:
+        await brain.pipeline.receive(message("hello"))
+        await brain.pipeline.receive(message("for you", author="citra", kind="cheer", amount=100))
+        await brain.out.until(lambda out: len(out.of(Turn)) == 2)
+    priorities = {request.messages[-1]["content"][-5:]: request.priority for request in brain.engine.requests}
+    assert priorities == {"hello": 0, "r you": 1}
+
+
+async def test_nobody_is_answered_before_somebody_is_on_stage():
+    brain = Brain(says("Hello."))
+    task = asyncio.create_task(brain.pipeline.run())
+    await brain.pipeline.receive(message("early"))
+    with pytest.raises(TimeoutError):
+        await brain.out.until(lambda out: out.events, timeout_s=0.1)
+    await brain.cast.open()
+    await brain.out.until(lambda out: out.of(Turn))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_sleep_lets_a_reply_end_and_answers_nobody_until_awake():
+    gate = asyncio.Event()
+    async with running(Brain(says("Hello.", " More.", gate, " And the end."))) as brain:
+        await brain.pipeline.receive(message("one"))
+        await brain.out.until(lambda out: out.of(Utterance))
+        sleeping = asyncio.create_task(brain.pipeline.sleep(10))
+        await brain.pipeline.receive(message("two"))
+        await brain.out.until(lambda out: out.of(Dropped))
+        assert not sleeping.done()
+        gate.set()
+        await sleeping
+        brain.pipeline.wake()
+        await brain.pipeline.receive(message("three"))
+        await brain.out.until(lambda out: len(out.of(Turn)) == 2)
+    assert brain.turns()["one"].text == "Hello. More. And the end."
+    assert brain.out.of(Dropped)[0].reason is Drop.ASLEEP
+    assert brain.turns()["three"].outcome == "spoken"
+
+
+async def test_sleep_cuts_a_reply_that_lasts():
+    async with running(Brain(says("Hello.", " More.", asyncio.Event()))) as brain:
+        await brain.pipeline.receive(message("one"))
+        await brain.out.until(lambda out: out.of(Utterance))
+        await brain.pipeline.sleep(0.05)
+        await brain.out.until(lambda out: out.of(Turn))
+    assert (brain.turns()["one"].outcome, brain.turns()["one"].reason) == ("cut", "asleep")

@@ -12,10 +12,14 @@ import structlog
 
 from vtuber_brain.bus import topics
 from vtuber_brain.bus.broker import EmbeddedBroker
+from vtuber_brain.bus.control import Control, ControlResult
 from vtuber_brain.bus.mqtt import MqttBus
+from vtuber_brain.cast import Cast
 from vtuber_brain.chat.inbox import Inbox
 from vtuber_brain.chat.websocket import WebSocketChat
+from vtuber_brain.commands import Commands
 from vtuber_brain.context.memory import Memory
+from vtuber_brain.engine.api import Engine, OnState
 from vtuber_brain.engine.client import LocalEngine
 from vtuber_brain.errors import ConfigError, Refused, Unavailable
 from vtuber_brain.messages import Event, Incoming
@@ -48,6 +52,7 @@ class Started:
     chat_url: str | None
     bus: str
     topics: str
+    release: str | None
     model_path: str
     model: dict[str, Any]
     classifier: str
@@ -86,19 +91,27 @@ class App:
             on_control=self._obey,
             on_state=lambda up, reason: self._health.set("bus", up, reason),
         )
-        self._engine = LocalEngine(plan.model, settings.engine, settings.model, metrics, self._watch("engine"))
+        self._engine = _engine(plan, metrics, self._watch("engine"))
         self._classifier = _classifier(plan, metrics, self._watch("classifier"))
         ask = self._classifier.mood if self._classifier is not None else None
         self._judge = Judge(settings.sentiment, plan.rules, ask, metrics, plugins.judges)
         own_sinks: list[Sink] = [self._bus, *([self._chat] if self._chat is not None else [])]
         self._publisher = Publisher(self._record, own_sinks, metrics, plugins.sinks)
-        self._mouth = Mouth(
+        self._cast = Cast(
             plan.persona,
+            settings.persona,
+            engine=self._engine,
+            store=plan.releases,
+            max_loras=settings.engine.max_loras,
+            on_lora=lambda up, reason: self._health.set("lora", up, reason),
+        )
+        mouth = Mouth(
+            self._cast,
             settings.speech,
             metrics,
             judge=self._judge,
             engine=self._engine,
-            model=settings.model.path,
+            model=plan.model_name,
             publisher=self._publisher,
         )
         self._pipeline = Pipeline(
@@ -107,10 +120,12 @@ class App:
             inbox=Inbox(settings.chat, metrics, on_drop=self._publisher.drop),
             judge=self._judge,
             memory=Memory(settings.memory),
-            mouth=self._mouth,
+            cast=self._cast,
+            mouth=mouth,
             publisher=self._publisher,
             recalls=plugins.recalls,
         )
+        self._commands = Commands(self._pipeline, self._cast, self._engine, drain_s=settings.speech.drain_s)
 
     async def run(self, config: Path | None, on_started: OnStarted) -> None:
         """Start every part, serve until told to stop, drain, and stop them."""
@@ -136,25 +151,28 @@ class App:
     async def _announce(self, on_started: OnStarted) -> None:
         """Say that she can talk: to systemd, and to the terminal."""
         facts = await self._engine.wait_ready()
-        await self._mouth.warm_up()
+        await self._cast.open()
+        self._show_status()
+        role = self._cast.on_stage
         chat = self._plan.settings.websocket
         port = await self._chat.listening() if self._chat is not None else None
         bus = self._bus_settings
         on_started(
             Started(
-                persona=self._plan.persona.display_name,
+                persona=role.persona.display_name,
+                release=role.release,
                 chat_url=f"ws://{chat.host}:{port}/chat" if port is not None else None,
                 bus=f"mqtt://{bus.host}:{bus.port} ({bus.broker})",
                 topics=topics.topic(bus.prefix, self._plan.persona.name, "#"),
-                model_path=self._plan.settings.model.path,
-                model=facts,
+                model_path=self._plan.model_name,
+                model=dict(facts),
                 classifier=self._plan.settings.sentiment.model if self._classifier is not None else "off (rules only)",
                 transcripts=self._plan.transcripts,
                 plugins=[status.name for status in self._plugins.statuses if status.state == "on"],
             )
         )
         notify.ready()
-        log.info("started", persona=self._plan.persona.name, **facts)
+        log.info("started", persona=role.persona.name, release=role.release, **facts)
 
     async def _drain(self) -> None:
         notify.stopping()
@@ -167,11 +185,11 @@ class App:
         notify.reloading()
         try:
             plan = make_plan(config)
+            self._cast.reread(plan.settings.persona)
         except ConfigError as error:
             log.error("reload_refused", problems=[str(problem) for problem in error.problems])
         else:
             self._judge.use(plan.settings.sentiment, plan.rules)
-            self._mouth.persona = plan.persona if plan.persona.name == self._plan.persona.name else self._mouth.persona
             log.info("reloaded", needs_restart=_needs_restart(self._plan, plan))
         notify.ready()
 
@@ -202,33 +220,32 @@ class App:
             with contextlib.suppress(Unavailable):
                 await self._transcripts.playback(playback.reply_id, playback.seq, playback.state, playback.at)
 
-    async def _obey(self, control: topics.Control) -> topics.ControlResult:
-        match control:
-            case topics.Mute():
-                self._pipeline.mute()
-                self._show_status()
-            case topics.Unmute():
-                self._pipeline.unmute()
-                self._show_status()
-            case topics.Skip():
-                if not self._pipeline.skip():
-                    return topics.answer(control, "nothing_to_skip", "nobody is speaking")
-            case topics.Say(text=text):
-                verdict = await self._pipeline.say(text)
-                if verdict.action == "deny":
-                    return topics.answer(control, "denied", ", ".join(verdict.reasons))
-            case topics.UsePersona():
-                return topics.answer(control, "unsupported", "restart with another persona.name")
-        return topics.answer(control)
+    async def _obey(self, command: Control) -> ControlResult:
+        try:
+            return await self._commands.obey(command)
+        finally:
+            self._show_status()
 
     def _show_status(self) -> None:
-        down = self._health.down
-        state: topics.State = "muted" if self._pipeline.muted else "degraded" if down else "online"
-        self._bus.set_status(state, engine=self._engine.state)
+        down, role = self._health.down, self._cast.on_stage
+        awake: topics.State = "muted" if self._pipeline.muted else "degraded" if down else "online"
+        state: topics.State = "asleep" if self._pipeline.asleep else awake
+        self._bus.set_status(
+            topics.Status(state=state, persona=role.persona.name, release=role.release, engine=self._engine.state)
+        )
         notify.status(f"{state}: {', '.join(f'{part} {reason}' for part, reason in down.items()) or 'all well'}")
 
     def _watch(self, part: str) -> Callable[[State, str], None]:
         return lambda state, reason: self._health.set(part, state == "ready", reason or state)
+
+
+def _engine(plan: Plan, metrics: Metrics, on_state: OnState) -> Engine:
+    settings = plan.settings
+    if plan.model is not None:
+        return LocalEngine(plan.model, settings.engine, settings.model, metrics, on_state)
+    from vtuber_brain.engine.remote import RemoteEngine  # only who uses servers pays for importing their client
+
+    return RemoteEngine(settings.remote, settings.engine.deadline_s, metrics, on_state)
 
 
 def _classifier(plan: Plan, metrics: Metrics, watch: Callable[[State, str], None]) -> Classifier | None:
@@ -256,8 +273,8 @@ async def _transcripts(plan: Plan) -> AsyncIterator[Transcripts | None]:
     if plan.transcripts is None:
         yield None
         return
-    model = plan.settings.model.path
-    async with Transcripts.open(plan.transcripts, persona=plan.persona.name, model=model, release=None) as transcripts:
+    persona, model = plan.persona.name, plan.model_name
+    async with Transcripts.open(plan.transcripts, persona=persona, model=model, release=None) as transcripts:
         yield transcripts
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from vtuber_brain.bus.broker import broker_problem
-from vtuber_brain.bus.mqtt import broker_answers
+from vtuber_brain.bus.connection import broker_answers
 from vtuber_brain.errors import ConfigError, Problem, Unavailable
 from vtuber_brain.plan import Plan, make_plan
-from vtuber_brain.plugins import survey
+from vtuber_brain.plugins import Plugins
+from vtuber_brain.roles import choose
+from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sections import BusSettings
 
 State = Literal["ok", "off", "wrong"]
@@ -35,13 +37,34 @@ async def findings(config: Path | None) -> list[Finding]:
     return [
         Finding("settings", "ok", str(config or "all defaults")),
         Finding("persona", "ok", f"{plan.persona.display_name} ({plan.persona.language})"),
-        Finding("model", "ok", f"{settings.model.path} in {plan.model}"),
+        _model(plan),
+        _lora(plan),
         _classifier(plan),
         _transcripts(plan.transcripts),
         _chat(plan),
         await _bus(settings.bus),
-        *_plugins(plan),
+        *await _plugins(plan),
     ]
+
+
+def _model(plan: Plan) -> Finding:
+    if plan.model is not None:
+        return Finding("model", "ok", f"{plan.model_name} in {plan.model}")
+    remote = plan.settings.remote
+    return Finding("model", "ok", f"{remote.model} at {', '.join(remote.urls)} (engine.kind is openai)")
+
+
+def _lora(plan: Plan) -> Finding:
+    try:
+        weights = choose(plan.persona, None, plan.releases)
+    except ConfigError as error:
+        return Finding("lora", "wrong", str(error))
+    if weights.path is None:
+        return Finding("lora", "off", "the base model speaks: no lora in the persona's file, no current release")
+    if not (weights.path / "adapter_config.json").exists():
+        fix = "Correct lora in the persona's file, or choose another release"
+        return Finding("lora", "wrong", f"{weights.path}: no PEFT directory. {fix}")
+    return Finding("lora", "ok", f"{weights.release} in {weights.path}")
 
 
 def _classifier(plan: Plan) -> Finding:
@@ -85,11 +108,16 @@ async def _bus(bus: BusSettings) -> Finding:
     return Finding("bus", "ok", f"{where} answers")
 
 
-def _plugins(plan: Plan) -> list[Finding]:
-    states: dict[str, State] = {"on": "ok", "off": "off", "broken": "wrong"}
+async def _plugins(plan: Plan) -> list[Finding]:
+    """Each with version, hooks and state. Those that are on are set up for it: whether that fails is the question."""
+    states: dict[str, State] = {"on": "ok", "off": "off", "failed": "wrong", "refused": "wrong"}
     return [
-        Finding(f"plugin {status.name}", states[status.state], status.detail)
-        for status in survey(plan.settings.plugins)
+        Finding(
+            f"plugin {one.name}",
+            states[one.state],
+            " · ".join(part for part in (one.version, ", ".join(one.hooks), one.state, one.detail) if part),
+        )
+        for one in (await Plugins.load(plan.settings.plugins, Metrics())).statuses
     ]
 
 

@@ -1,5 +1,6 @@
 """What the operator reads on the terminal: the table at the start, what `check` found, problems. It only prints."""
 
+import json as jsonlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,17 +17,13 @@ _COLOURS = {"ok": "green", "off": "dim", "wrong": "bold red"}
 
 def welcome(started: Started) -> None:
     """Where to chat, where the bus is, which model, and what to type next."""
-    facts = started.model
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold cyan")
     table.add_column()
     table.add_row("chat", started.chat_url or "off")
     table.add_row("bus", f"{started.bus}  topics {started.topics}")
-    table.add_row(
-        "model",
-        f"{started.model_path} · {facts.get('parameters', 0) / 1e6:.0f} M parameters · {facts.get('dtype')} on "
-        f"{facts.get('device')} · {facts.get('num_slots')} replies at once",
-    )
+    table.add_row("model", f"{started.model_path} · {_described(started.model)}")
+    table.add_row("lora", started.release or "none: the base model speaks")
     table.add_row("classifier", started.classifier)
     table.add_row("transcripts", str(started.transcripts or "off"))
     if started.plugins:
@@ -36,6 +33,61 @@ def welcome(started: Started) -> None:
     console.print(f"[bold magenta]{escape(started.persona)}[/] is listening.")
     console.print(table)
     console.print("Talk to her from another terminal: [bold].venv/bin/vtuber-brain chat[/]   Stop her here: ctrl-C\n")
+
+
+def _described(facts: Mapping[str, Any]) -> str:
+    """A worker's facts, or those of servers."""
+    where = (
+        f"at {', '.join(facts['urls'])}"
+        if "urls" in facts
+        else f"{facts['parameters'] / 1e6:.0f} M parameters · {facts['dtype']} on {facts['device']}"
+    )
+    return f"{where} · {facts['num_slots']} replies at once"
+
+
+def show_cast(listing: Mapping[str, Any]) -> None:
+    """One row a persona and release: who is on stage, who is ready, what there is."""
+    table = Table(box=None, padding=(0, 2), header_style="dim")
+    for column in ("persona", "release", "state"):
+        table.add_column(column)
+    ready = [(one["persona"], one["release"]) for one in listing["ready"]]
+    on_stage = listing["on_stage"]["persona"], listing["on_stage"]["release"]
+    for name, release, is_current in _roles(listing):
+        states = ["on stage"] if (name, release) == on_stage else []
+        states += ["ready"] if (name, release) in ready else []
+        states += ["current"] if is_current else []
+        table.add_row(escape(name), escape(release or "base"), ", ".join(states))
+    console = Console()
+    console.print(table)
+    console.print(f"{len(ready)} of {listing['max_loras']} places for loras are taken", style="dim")
+
+
+def show_persona(shown: Mapping[str, Any]) -> None:
+    """One persona: each fact a row, each release with how it came to be."""
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    for key in ("name", "display_name", "language", "lora", "current"):
+        table.add_row(key, escape(str(shown[key] or "none")))
+    table.add_row("on stage", escape(_release(shown["on_stage"])) if shown["on_stage"] else "no")
+    table.add_row("ready", escape(", ".join(map(_release, shown["ready"])) or "none"))
+    for release in shown["releases"]:
+        manifest = shown["manifests"][release]
+        table.add_row("release", escape(f"{release}  {jsonlib.dumps(manifest) if manifest else 'no manifest'}"))
+    Console().print(table)
+
+
+def _roles(listing: Mapping[str, Any]) -> list[tuple[str, str | None, bool]]:
+    """Every persona and release worth a row, each once: those in the folders, and those named by path."""
+    found: dict[tuple[str, str | None], bool] = {}
+    for persona in listing["personas"]:
+        found[persona["name"], None] = False
+        found |= {(persona["name"], release): release == persona["current"] for release in persona["releases"]}
+    for one in [listing["on_stage"], *listing["ready"]]:
+        found.setdefault((one["persona"], one["release"]), False)
+    return [(name, release, is_current) for (name, release), is_current in found.items()]
+
+
+def _release(shown: Mapping[str, Any]) -> str:
+    return shown["release"] or "base"
 
 
 def show_findings(found: Iterable[Finding]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
-Kind = Literal["chat", "cheer", "sub", "gift", "raid", "redeem"]
+Kind = Literal["chat", "cheer", "sub", "gift", "raid", "redeem", "follow", "announcement"]
 Sentiment = Literal["negative", "neutral", "positive"]
 Action = Literal["allow", "deny"]
 Scope = Literal["message", "author", "all"]
@@ -24,6 +24,7 @@ class Drop(StrEnum):
     BANNED = "banned"
     RETRACTED = "retracted"
     MUTED = "muted"
+    ASLEEP = "asleep"
     STOPPING = "stopping"
 
 
@@ -37,8 +38,21 @@ class Author:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyTo:
+    """The message of the same source that another one answers; `ours`: she had written it."""
+
+    id: str
+    author: Author
+    text: str
+    ours: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One thing a viewer did. `at` is Unix time in seconds; `received_s` is this process's monotonic clock."""
+    """One thing a viewer did. `at` is Unix time in seconds; `received_s` is this process's monotonic clock.
+
+    `emotes` are those words of the text that are pictures to the viewers.
+    """
 
     source: str
     id: str
@@ -48,6 +62,8 @@ class ChatMessage:
     received_s: float
     kind: Kind = "chat"
     amount: float = 0.0
+    reply_to: ReplyTo | None = None
+    emotes: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -62,12 +78,16 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class Retraction:
-    """A moderator took words back: one message, all of one author's, or the whole chat of a source."""
+    """A moderator took words back: one message, all of one author's, or the whole chat of a source.
+
+    An author may speak again after `until` (Unix time in seconds); None: for good.
+    """
 
     source: str
     scope: Scope
     target_id: str | None
     at: float
+    until: float | None = None
 
     def covers(self, message: ChatMessage) -> bool:
         """Whether `message` is among what was taken back."""
@@ -77,7 +97,7 @@ class Retraction:
             case "message":
                 return message.id == self.target_id
             case "author":
-                return message.author.id == self.target_id
+                return message.author.id == self.target_id and (self.until is None or message.at <= self.until)
             case "all":
                 return message.at <= self.at
 
@@ -112,7 +132,10 @@ class Cue:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One spoken sentence. `seq` counts from 0 within its reply; `final` when no further one will follow."""
+    """One spoken sentence. `seq` counts from 0 within its reply; `final` when no further one will follow.
+
+    `persona` says it, with the weights of `release` (None: the base model).
+    """
 
     reply_id: str
     seq: int
@@ -123,6 +146,8 @@ class Utterance:
     final: bool
     in_reply_to: ChatMessage | None
     created_at: float
+    persona: str
+    release: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import structlog
 
+from vtuber_brain.cast import Cast
 from vtuber_brain.chat.inbox import Inbox
 from vtuber_brain.config import Settings
 from vtuber_brain.context.memory import Memory
@@ -22,7 +23,7 @@ from vtuber_brain.sentiment.judge import Judge
 
 log = structlog.get_logger(__name__)
 
-_DROPS = {"muted": Drop.MUTED, "stopping": Drop.STOPPING}
+_DROPS = {"muted": Drop.MUTED, "asleep": Drop.ASLEEP, "stopping": Drop.STOPPING}
 
 
 class Pipeline:
@@ -36,14 +37,14 @@ class Pipeline:
         inbox: Inbox,
         judge: Judge,
         memory: Memory,
+        cast: Cast,
         mouth: Mouth,
         publisher: Publisher,
         recalls: Sequence[Recall],
     ) -> None:
-        self.muted = False
-        self.stopping = False
+        self.muted = self.asleep = self.stopping = False
         self._settings, self._metrics = settings, metrics
-        self._inbox, self._judge, self._memory, self._mouth = inbox, judge, memory, mouth
+        self._inbox, self._judge, self._memory, self._cast, self._mouth = inbox, judge, memory, cast, mouth
         self._publisher, self._recalls = publisher, recalls
         self._thoughts: dict[str, Thought] = {}
 
@@ -60,14 +61,13 @@ class Pipeline:
             self._take_in(incoming)
 
     async def run(self) -> None:
-        """Think about messages as places become free, until cancelled."""
+        """Think about messages as places become free, once somebody is on stage, until cancelled."""
+        await self._cast.opened()
         places = asyncio.Semaphore(self._settings.speech.thinking)
         async with asyncio.TaskGroup() as group:
             while True:
                 await places.acquire()
-                thought = Thought(await self._inbox.take())
-                thought.task = group.create_task(self._think(thought), name=f"thought-{thought.reply_id}")
-                thought.task.add_done_callback(lambda _: places.release())
+                self._begin(await self._inbox.take(), group, places)
 
     async def handle(self, thought: Thought) -> None:
         """The way of one message."""
@@ -77,12 +77,14 @@ class Pipeline:
         await self._publisher.publish(Judged(message, verdict))
         if verdict.action == "deny":
             return
-        if self.muted:
-            self._publisher.drop(message, Drop.MUTED)
+        if self.muted or self.asleep:
+            self._publisher.drop(message, Drop.MUTED if self.muted else Drop.ASLEEP)
             return
         facts = await self._recall(message)
         recalled = self._memory.recall(message)
-        prompt = build(self._mouth.persona, recalled, facts, message, verdict.text, verdict.mood, self._settings.memory)
+        prompt = build(
+            thought.role.persona, recalled, facts, message, verdict.text, verdict.mood, self._settings.memory
+        )
         turn = await self._mouth.answer(thought, prompt)
         self._memory.remember(replace(turn, message=replace(message, text=verdict.text)))
         await self._publisher.publish(turn)
@@ -111,6 +113,16 @@ class Pipeline:
         """Speak again."""
         self.muted = False
 
+    async def sleep(self, patience_s: float) -> None:
+        """Answer nobody until `wake`; running replies may end by themselves for `patience_s`, then they are cut."""
+        self.asleep = True
+        self._inbox.drain(Drop.ASLEEP)
+        await self._finish(patience_s, "asleep")
+
+    def wake(self) -> None:
+        """Answer again."""
+        self.asleep = False
+
     async def say(self, text: str) -> Verdict:
         """Speak the operator's words before any reply that waits; they pass the same gate as the model's."""
         return await self._mouth.say(text)
@@ -119,11 +131,18 @@ class Pipeline:
         """Begin nothing new; let running replies end by themselves for `patience_s`, then cut them."""
         self.stopping = True
         self._inbox.drain(Drop.STOPPING)
-        tasks = [thought.task for thought in self._thoughts.values() if thought.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=patience_s)
-            self._stop_all("stopping")
-            await asyncio.wait(tasks, timeout=1)
+        await self._finish(patience_s, "stopping")
+
+    def _begin(self, message: ChatMessage, group: asyncio.TaskGroup, places: asyncio.Semaphore) -> None:
+        role = self._cast.enter()
+
+        def end(_: asyncio.Task[None]) -> None:
+            places.release()
+            self._cast.leave(role)
+
+        thought = Thought(message, role)
+        thought.task = group.create_task(self._think(thought), name=f"thought-{thought.reply_id}")
+        thought.task.add_done_callback(end)
 
     def _take_in(self, message: ChatMessage) -> None:
         """Into the inbox; what the rules deny is told so at once, and crowds out nobody who waits."""
@@ -152,6 +171,13 @@ class Pipeline:
         finally:
             del self._thoughts[thought.reply_id]
             self._metrics.thinking.set(len(self._thoughts))
+
+    async def _finish(self, patience_s: float, reason: str) -> None:
+        tasks = [thought.task for thought in self._thoughts.values() if thought.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=patience_s)
+            self._stop_all(reason)
+            await asyncio.wait(tasks, timeout=1)
 
     def _stop_all(self, reason: str) -> None:
         for thought in list(self._thoughts.values()):

@@ -9,6 +9,7 @@ from vtuber_brain import models
 from vtuber_brain.config import Settings, load, state_dir
 from vtuber_brain.context.personas import Persona, load_persona
 from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.releases.store import ReleaseStore
 from vtuber_brain.sentiment.rules import RuleSet
 
 T = TypeVar("T")
@@ -16,15 +17,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything a daemon is started from."""
+    """Everything a daemon is started from. `model` is a folder or a hub id; None: the servers of [remote] have it."""
 
     settings: Settings
     persona: Persona
     rules: RuleSet
-    model: str
+    model: str | None
+    releases: ReleaseStore
     classifier: str | None
     classifier_lora: str | None
     transcripts: Path | None
+
+    @property
+    def model_name(self) -> str:
+        """What makes the words, as the operator named it."""
+        return self.settings.model.path if self.model is not None else self.settings.remote.model
 
 
 def make_plan(config: Path | None) -> Plan:
@@ -42,9 +49,10 @@ def make_plan(config: Path | None) -> Plan:
     sentiment = settings.sentiment
     persona = collected(lambda: load_persona(settings.persona.name, settings.persona.dir))
     rules = collected(lambda: RuleSet.load(sentiment))
-    model = collected(lambda: models.resolve(settings.model.path))
+    is_local = settings.engine.kind == "local"
+    model = collected(lambda: models.resolve(settings.model.path)) if is_local else None
     classifier = collected(lambda: models.resolve(sentiment.model)) if sentiment.enabled else None
-    if problems or persona is None or rules is None or model is None:
+    if problems or persona is None or rules is None:
         raise ConfigError(problems)
     lora = sentiment.lora or models.own_lora(sentiment.model)
     transcripts = settings.transcripts.path or state_dir() / "transcripts.db"
@@ -53,6 +61,7 @@ def make_plan(config: Path | None) -> Plan:
         persona=persona,
         rules=rules,
         model=model,
+        releases=ReleaseStore(state_dir() / "personas"),
         classifier=classifier,
         classifier_lora=str(lora) if lora is not None else None,
         transcripts=transcripts if settings.transcripts.enabled else None,

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from vtuber_brain.context.personas import Persona
-from vtuber_brain.context.prompt import opening
-from vtuber_brain.engine.client import Engine, Request
+from vtuber_brain.cast import UNKNOWN_LORA, Cast
+from vtuber_brain.engine.api import Engine, Request
 from vtuber_brain.engine.wire import Done, Sampling
 from vtuber_brain.errors import EngineDown, RequestFailed
 from vtuber_brain.floor import Floor, Priority
 from vtuber_brain.messages import ChatMessage, Cue, Mood, Outcome, Turn, Utterance, Verdict
 from vtuber_brain.publisher import Publisher
+from vtuber_brain.roles import Role
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sections import SpeechSettings
 from vtuber_brain.sentiment.judge import Judge
@@ -38,9 +38,13 @@ class Stopped(Exception):
 
 @dataclass(slots=True)
 class Thought:
-    """One message on its way: the task that works on it, what was said so far, and why it was stopped, if it was."""
+    """One message on its way: the task that works on it, what was said so far, and why it was stopped, if it was.
+
+    It is answered in the `role` that was on stage when it began, whoever is on stage by now.
+    """
 
     message: ChatMessage
+    role: Role
     task: asyncio.Task[None] | None = None
     verdict: Verdict | None = None
     reply_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
@@ -58,11 +62,11 @@ class Thought:
 
 
 class Mouth:
-    """What a persona answers with: many replies may be in the making, one of them holds the floor."""
+    """What the cast answers with: many replies may be in the making, one of them holds the floor."""
 
     def __init__(
         self,
-        persona: Persona,
+        cast: Cast,
         settings: SpeechSettings,
         metrics: Metrics,
         *,
@@ -71,9 +75,8 @@ class Mouth:
         model: str,
         publisher: Publisher,
     ) -> None:
-        self.persona = persona
         self.speaking: Thought | None = None
-        self._settings, self._metrics = settings, metrics
+        self._cast, self._settings, self._metrics = cast, settings, metrics
         self._judge, self._engine, self._model, self._publisher = judge, engine, model, publisher
         self._floor = Floor()
 
@@ -100,22 +103,25 @@ class Mouth:
         log.info("reply_ended", reply_id=thought.reply_id, **fields)
         return self._turn(thought, ended)
 
-    async def warm_up(self) -> None:
-        """Let the engine compute what every prompt of this persona begins with, so that the first reply finds it."""
-        anybody = {"role": "user", "content": "..."}
-        request = Request([*opening(self.persona), anybody], 1, Sampling())
-        with contextlib.suppress(EngineDown, RequestFailed):
-            async for _ in self._engine.generate(request):
-                pass
-
     async def say(self, text: str) -> Verdict:
         """Speak somebody's words before any reply that waits, if the gate lets them pass."""
-        verdict = await self._judge.sentence(text, self.persona.blocked_topics)
+        role = self._cast.on_stage
+        verdict = await self._judge.sentence(text, role.persona.blocked_topics)
         if verdict.action == "allow":
-            reply_id, lang = uuid.uuid4().hex[:12], self.persona.language
-            mood = verdict.mood.sentiment if verdict.mood is not None else None
+            said = Utterance(
+                reply_id=uuid.uuid4().hex[:12],
+                seq=0,
+                text=verdict.text,
+                cue=None,
+                mood=verdict.mood.sentiment if verdict.mood is not None else None,
+                lang=role.persona.language,
+                final=True,
+                in_reply_to=None,
+                created_at=time.time(),
+                persona=role.persona.name,
+                release=role.release,
+            )
             async with self._floor.held(Priority.HIGH):
-                said = Utterance(reply_id, 0, verdict.text, None, mood, lang, True, None, time.time())
                 await self._publisher.publish(said)
         return verdict
 
@@ -124,13 +130,13 @@ class Mouth:
         try:
             await self._speak_or_retry(thought, prompt)
         except Stopped as stopped:
-            if stopped.outcome == "refused" and self.persona.safe_lines:
+            if stopped.outcome == "refused" and thought.role.persona.safe_lines:
                 with contextlib.suppress(Stopped):
                     await self._speak(thought, self._safe_words(thought))
             raise
 
     async def _speak_or_retry(self, thought: Thought, prompt: list[dict[str, str]]) -> None:
-        """Ask once more when the engine dies before anything was said; wait for one that is starting."""
+        """Ask once more when the engine dies, or has lost the lora, before anything was said; wait while it starts."""
         for is_last in (False, True):
             await self._in_time(thought, self._engine.wait_ready)
             try:
@@ -138,12 +144,16 @@ class Mouth:
             except EngineDown:
                 if is_last or thought.said:
                     raise
+            except RequestFailed as failure:
+                if is_last or failure.code != UNKNOWN_LORA:
+                    raise
+                thought.role = self._cast.without_lora(thought.role, failure.detail)
             else:
                 return
 
     async def _speak(self, thought: Thought, words: AsyncGenerator[str, None]) -> None:
         """Sentence by sentence as the words come; the floor is taken with the first and kept to the last."""
-        speech = Speech(self.persona.cues.names, self._settings.max_sentence_chars)
+        speech = Speech(thought.role.persona.cues.names, self._settings.max_sentence_chars)
         async with contextlib.AsyncExitStack() as floor, contextlib.aclosing(words):
             async for piece in words:
                 for line in speech.feed(piece):
@@ -159,8 +169,15 @@ class Mouth:
             raise Stopped("failed", "empty")
 
     async def _words(self, thought: Thought, prompt: list[dict[str, str]]) -> AsyncGenerator[str, None]:
-        style, sampling = self.persona.style, self.persona.sampling
-        request = Request(prompt, style.max_tokens, Sampling(**sampling.model_dump()), self.persona.stop)
+        persona = thought.role.persona
+        request = Request(
+            prompt,
+            persona.style.max_tokens,
+            Sampling(**persona.sampling.model_dump()),
+            persona.stop,
+            lora=thought.role.lora,
+            priority=int(thought.message.is_money),
+        )
         async with contextlib.aclosing(self._engine.generate(request)) as stream:
             async for piece in stream:
                 if isinstance(piece, Done):
@@ -171,7 +188,7 @@ class Mouth:
                     yield piece
 
     async def _safe_words(self, thought: Thought) -> AsyncGenerator[str, None]:
-        lines = self.persona.safe_lines
+        lines = thought.role.persona.safe_lines
         yield lines[int(thought.reply_id, 16) % len(lines)]
 
     async def _say(
@@ -193,7 +210,7 @@ class Mouth:
 
     async def _screen(self, thought: Thought, text: str) -> Mood | None:
         """The output gate: the sentence's mood, or Stopped for one that must not be heard; the reply ends with it."""
-        verdict = await self._judge.sentence(text, self.persona.blocked_topics)
+        verdict = await self._judge.sentence(text, thought.role.persona.blocked_topics)
         if verdict.action == "deny":
             for reason in verdict.reasons:
                 self._metrics.unspoken.labels(reason).inc()
@@ -235,14 +252,16 @@ class Mouth:
             text=line.text,
             cue=line.cue or self._default_cue(thought),
             mood=mood.sentiment if mood is not None else None,
-            lang=self.persona.language,
+            lang=thought.role.persona.language,
             final=final,
             in_reply_to=thought.message,
             created_at=time.time(),
+            persona=thought.role.persona.name,
+            release=thought.role.release,
         )
 
     def _default_cue(self, thought: Thought) -> Cue | None:
-        default = self.persona.cues.default
+        default = thought.role.persona.cues.default
         return Cue(default) if default is not None and not thought.said else None
 
     def _turn(self, thought: Thought, ended: Stopped) -> Turn:
@@ -253,9 +272,9 @@ class Mouth:
             outcome=ended.outcome,
             text=said,
             heard_text=said,
-            persona=self.persona.name,
+            persona=thought.role.persona.name,
             model=self._model,
-            release=None,
+            release=thought.role.release,
             reason=ended.reason or None,
             timings_ms=thought.timings_ms,
         )

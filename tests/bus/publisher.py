@@ -4,12 +4,13 @@ import asyncio
 import sys
 
 from tests.support.bus import hosting, utterance
+from vtuber_brain.bus.topics import Status
 from vtuber_brain.runtime import logs
 
 
 async def main(port: int) -> None:
     async with hosting(port) as host:
-        host.bus.set_status("online", engine="test")
+        host.bus.set_status(Status(state="online", persona="mori", engine="test"))
         await host.bus.emit(utterance(0))
         await host.up()
         await host.bus.drain(10)

@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.support.brokers import Collector, free_port
 from tests.support.bus import ROOT, hosting, message, seqs, turn, utterance
 from tests.support.gate import Gate
+from vtuber_brain.bus.topics import Status
 from vtuber_brain.messages import Cue, Drop, Dropped, Judged, Verdict
 
 ROOT_FOLDER = Path(__file__).parents[2]
@@ -42,7 +43,7 @@ async def test_emit_does_not_wait_for_a_broker_that_is_not_there():
 
 async def test_the_status_greets_whoever_comes_later_and_says_offline_at_the_end(broker):
     async with hosting(broker.port, "Mori Rin") as host:
-        host.bus.set_status("muted", engine="local", release="r-3")
+        host.bus.set_status(Status(state="muted", persona="Mori Rin", engine="local", release="r-3"))
         assert await host.bus.drain(10)
         async with Collector(broker.port) as late:
             await late.until(lambda: late.received)
@@ -61,7 +62,7 @@ async def test_the_status_greets_whoever_comes_later_and_says_offline_at_the_end
 async def test_a_state_that_lasts_keeps_its_since_and_is_published_once(broker):
     async with Collector(broker.port) as collector, hosting(broker.port) as host:
         for state, release in [("online", None), ("online", None), ("online", "r-1"), ("muted", "r-1")]:
-            host.bus.set_status(state, release=release)
+            host.bus.set_status(Status(state=state, persona="mori", release=release))
             assert await host.bus.drain(10)
         await collector.until(lambda: len(collector.on("status")) >= 3)
         told = collector.on("status")
@@ -94,7 +95,7 @@ async def test_a_killed_daemon_is_declared_offline_by_the_broker(broker):
 
 async def test_a_broker_that_was_away_gets_the_newest_and_the_rest_is_counted(broker):
     async with Gate(broker.port) as gate, hosting(gate.port, queue=4) as host:
-        host.bus.set_status("online")
+        host.bus.set_status(Status(state="online", persona="mori"))
         await host.up()
         assert await host.bus.drain(10)
         gate.close()

@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.brokers import Collector, Mosquitto, bus_settings, free_port, running
 from tests.support.bus import ROOT, Host, hosting, seqs, utterance
-from vtuber_brain.bus.mqtt import broker_answers
+from vtuber_brain.bus.connection import broker_answers
+from vtuber_brain.bus.topics import Status
 from vtuber_brain.errors import Refused, Unavailable
 
 CONNECT = 0x10
@@ -51,7 +52,7 @@ async def test_a_wrong_password_is_named_and_the_right_one_gets_in(passwords):
 
 async def test_asking_whether_a_broker_answers_disturbs_nobody(broker):
     async with Collector(broker.port) as collector, hosting(broker.port) as host:
-        host.bus.set_status("online")
+        host.bus.set_status(Status(state="online", persona="mori"))
         await host.up()
         assert await host.bus.drain(10)
         await broker_answers(bus_settings(broker.port))

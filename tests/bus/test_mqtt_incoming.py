@@ -4,7 +4,8 @@ import asyncio
 
 from tests.support.brokers import Collector
 from tests.support.bus import ROOT, hosting
-from vtuber_brain.bus import mqtt, topics
+from vtuber_brain.bus import mqtt
+from vtuber_brain.bus.control import answer
 from vtuber_brain.errors import BrainError
 
 
@@ -23,7 +24,8 @@ async def test_commands_are_obeyed_in_order_and_each_is_answered_once(broker):
         await collector.until(lambda: len(collector.on("control/result")) == 5)
         assert [control.model_dump(exclude_none=True) for control in host.controls] == sent
         assert collector.on("control/result") == [
-            {"id": one.get("id"), "command": one["command"], "ok": True, "code": "ok", "detail": ""} for one in sent
+            {"id": one.get("id"), "command": one["command"], "ok": True, "code": "ok", "detail": "", "data": None}
+            for one in sent
         ]
 
 
@@ -47,7 +49,7 @@ async def test_a_retained_command_is_not_obeyed(broker):
         async with hosting(broker.port) as host:
             await collector.until(lambda: collector.received)
             assert {**collector.on("control/result")[0], "detail": ""} == {
-                "id": "9", "command": "mute", "ok": False, "code": "stale", "detail": "",
+                "id": "9", "command": "mute", "ok": False, "code": "stale", "detail": "", "data": None,
             }  # fmt: skip
             assert host.controls == []
 
@@ -58,7 +60,7 @@ async def test_a_command_that_fails_or_hangs_is_answered_and_the_next_is_obeyed(
     def act(control):
         if control.command == "persona":
             raise BrainError("there is no persona rin")
-        return asyncio.Event().wait() if control.command == "skip" else topics.answer(control, "muted", "not now")
+        return asyncio.Event().wait() if control.command == "skip" else answer(control, "muted", "not now")
 
     async with Collector(broker.port, f"{ROOT}/control/result") as collector, hosting(broker.port) as host:
         host.answers = act
@@ -78,7 +80,7 @@ async def test_more_than_can_wait_is_turned_away(broker, monkeypatch):
 
     async def slow(control):
         await release.wait()
-        return topics.answer(control)
+        return answer(control)
 
     async with Collector(broker.port, f"{ROOT}/control/result") as collector, hosting(broker.port) as host:
         host.answers = slow

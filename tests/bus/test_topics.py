@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vtuber_brain.bus import topics
+from vtuber_brain.bus import control, topics
 from vtuber_brain.errors import WireError
 from vtuber_brain.messages import Author, ChatMessage, Cue, Drop, Dropped, Turn, Utterance
 
 DOCS = Path(__file__).parents[2] / "docs"
 MESSAGE = ChatMessage("websocket", "m-1", Author("u-1", "Wren"), "hi \ud83d Mori", 1.0, 1.0)
 CUE = Cue("smile", 0.5, 800)
-UTTERANCE = Utterance("r1", 2, "Hello!", CUE, "positive", "en", True, MESSAGE, 5.5)
+UTTERANCE = Utterance("r1", 2, "Hello!", CUE, "positive", "en", True, MESSAGE, 5.5, "mori", "r-7")
 TURN = Turn("r1", MESSAGE, "cut", "Hello! Bye.", "Hello!", "mori", "base", "r-7", "skip", {"first_ms": 3.0})
 
 
@@ -52,6 +52,8 @@ def test_an_utterance_is_published_with_its_cue_after_it():
         "final": True,
         "in_reply_to": {"source": "websocket", "message_id": "m-1", "author": "Wren", "text": "hi ? Mori"},
         "created_at": 5.5,
+        "persona": "mori",
+        "release": "r-7",
     }
     assert shown.model_dump() == {"name": "smile", "intensity": 0.5, "for_ms": 800}
 
@@ -64,6 +66,7 @@ def test_a_turn_becomes_a_reply_and_a_drop_becomes_nothing():
         "outcome": "cut",
         "text": "Hello! Bye.",
         "heard_text": "Hello!",
+        "persona": "mori",
         "release": "r-7",
         "reason": "skip",
         "timings": {"first_ms": 3.0},
@@ -79,19 +82,26 @@ def test_half_a_surrogate_from_a_viewer_still_becomes_json():
 @pytest.mark.parametrize(
     ("payload", "model"),
     [
-        ({"command": "mute"}, topics.Mute),
-        ({"command": "unmute", "id": "7"}, topics.Unmute),
-        ({"command": "skip", "id": None}, topics.Skip),
-        ({"command": "say", "text": "Good night."}, topics.Say),
-        ({"command": "persona", "name": "rin"}, topics.UsePersona),
+        ({"command": "mute"}, control.Mute),
+        ({"command": "unmute", "id": "7"}, control.Unmute),
+        ({"command": "skip", "id": None}, control.Skip),
+        ({"command": "say", "text": "Good night."}, control.Say),
+        ({"command": "persona", "name": "rin"}, control.UsePersona),
+        ({"command": "persona", "name": "rin", "release": "r-2"}, control.UsePersona),
+        ({"command": "personas"}, control.Personas),
+        ({"command": "show", "name": "rin"}, control.Show),
+        ({"command": "preload", "name": "rin", "release": "/loras/rin"}, control.Preload),
+        ({"command": "drop", "name": "rin"}, control.DropRelease),
+        ({"command": "sleep", "id": "9"}, control.Sleep),
+        ({"command": "wake"}, control.Wake),
     ],
 )
 def test_every_command_is_understood_and_answered_by_its_name(payload, model):
-    control = topics.parse_control(json.dumps(payload).encode())
-    assert isinstance(control, model)
-    done = topics.answer(control)
+    command = control.parse_control(json.dumps(payload).encode())
+    assert isinstance(command, model)
+    done = control.answer(command)
     assert (done.id, done.command, done.ok, done.code) == (payload.get("id"), payload["command"], True, "ok")
-    assert topics.answer(control, "not_now", "why").ok is False
+    assert control.answer(command, "not_now", "why").ok is False
 
 
 @pytest.mark.parametrize(
@@ -105,14 +115,16 @@ def test_every_command_is_understood_and_answered_by_its_name(payload, model):
         (b'{"id": 7, "command": "dance"}', (None, "dance"), "dance"),
         (b'{"id": "7", "command": "say"}', ("7", "say"), "say.text: Field required"),
         (b'{"command": "say", "text": "  "}', (None, "say"), "say.text"),
+        (b'{"command": "show", "name": "../rin"}', (None, "show"), "show.name: String should match"),
+        (b'{"command": "persona", "name": "rin", "release": ""}', (None, "persona"), "persona.release"),
         (b'{"command": "mute", "now": true}', (None, "mute"), "mute.now: Extra inputs"),
         (b'{"command": "say", "text": "' + b"a" * 20000 + b'"}', (None, None), "over the limit of 16384"),
     ],
 )
 def test_what_is_no_command_is_refused_with_what_could_be_read(payload, known, told):
     with pytest.raises(WireError, match=told) as refused:
-        topics.parse_control(payload)
-    answer = topics.refusal(payload, "bad_message", str(refused.value))
+        control.parse_control(payload)
+    answer = control.refusal(payload, "bad_message", str(refused.value))
     assert (answer.id, answer.command) == known
     assert (answer.ok, answer.code) == (False, "bad_message")
     json.loads(answer.model_dump_json())
@@ -121,10 +133,10 @@ def test_what_is_no_command_is_refused_with_what_could_be_read(payload, known, t
 @settings(deadline=None)
 @given(st.binary(max_size=200) | st.recursive(st.none() | st.text(), st.lists).map(lambda v: json.dumps(v).encode()))
 def test_no_bytes_raise_anything_but_wire_error(payload):
-    for parse in (topics.parse_control, topics.parse_playback):
+    for parse in (control.parse_control, topics.parse_playback):
         with pytest.raises(WireError):
             parse(payload)
-    topics.refusal(payload, "bad_message", "").model_dump_json()
+    control.refusal(payload, "bad_message", "").model_dump_json()
 
 
 def test_playback_ignores_what_it_does_not_know_and_refuses_what_is_no_time():
@@ -148,8 +160,8 @@ def test_the_schemas_in_docs_are_those_of_the_code():
         ("cue", topics.cue(CUE)),
         ("reply", topics.reply(TURN)),
         ("playback", topics.Playback(reply_id="r1", seq=0, state="started", at=1.0)),
-        ("control", topics.Say(command="say", text="hi")),
-        ("control_result", topics.refusal(b"", "bad_message", "no")),
+        ("control", control.Say(command="say", text="hi")),
+        ("control_result", control.refusal(b"", "bad_message", "no")),
     ],
 )
 def test_payloads_fit_their_schema(name, payload):

@@ -82,7 +82,17 @@ class Brain:
         for seq, text in enumerate(("Hello there.", "Stay a while.")):
             await self.chat.emit(
                 Utterance(
-                    reply_id, seq, text, cue if seq == 0 else None, "positive", "en", seq == 1, message, time.time()
+                    reply_id,
+                    seq,
+                    text,
+                    cue if seq == 0 else None,
+                    "positive",
+                    "en",
+                    seq == 1,
+                    message,
+                    time.time(),
+                    "mori",
+                    None,
                 )
             )
         await self.chat.emit(cue)

@@ -223,7 +223,7 @@ MOOD = Mood("positive", {"positive": 0.75, "neutral": 0.25}, 0.125)
         (Dropped(HEARD, Drop.TOO_OLD), DroppedFrame(id="m1", source="websocket", reason=Drop.TOO_OLD)),
         (Cue("smile", 0.5, 800), CueFrame(name="smile", intensity=0.5, for_ms=800)),
         (
-            Utterance("r1", 0, "Hi!", Cue("smile", 0.5, 800), "positive", "en", False, HEARD, 1001.0),
+            Utterance("r1", 0, "Hi!", Cue("smile", 0.5, 800), "positive", "en", False, HEARD, 1001.0, "mori", None),
             UtteranceFrame(
                 reply_id="r1",
                 seq=0,
@@ -237,7 +237,7 @@ MOOD = Mood("positive", {"positive": 0.75, "neutral": 0.25}, 0.125)
             ),
         ),
         (
-            Utterance("r1", 1, "Bye!", None, None, "en", True, None, 1001.0),
+            Utterance("r1", 1, "Bye!", None, None, "en", True, None, 1001.0, "mori", None),
             UtteranceFrame(
                 reply_id="r1",
                 seq=1,
@@ -301,7 +301,7 @@ def test_half_a_surrogate_from_another_source_does_no_harm():
         for event in (
             Judged(message, Verdict("allow", (), "")),
             Dropped(message, Drop.MUTED),
-            Utterance("r", 0, "x\udc00", None, None, "en", True, message, 0.0),
+            Utterance("r", 0, "x\udc00", None, None, "en", True, message, 0.0, "mori", None),
             Turn("r", message, "spoken", "x\udc00", "", "mori", "tiny", None),
         )
     ]

@@ -103,3 +103,13 @@ def test_mori_shows_every_key() -> None:
     text = shipped("configs", "personas", "mori.toml").read_text(encoding="utf-8")
     tables = [table.model_fields for table in (Persona, Style, Cues, Sampling, Example)]
     assert [key for fields in tables for key in fields if key not in text] == []
+
+
+def test_a_lora_stands_beside_the_file_that_names_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for named, meant in (("loras/a", tmp_path / "mine" / "loras" / "a"), ("/loras/a", "/loras/a")):
+        (tmp_path / "mine" / "pip.toml").write_text(LEAST + f'lora = "{named}"\n', encoding="utf-8")
+        assert str(load_persona("mine/pip.toml").lora) == str(meant)
+    (tmp_path / "mine" / "pip.toml").write_text(LEAST, encoding="utf-8")
+    assert load_persona("mine/pip.toml").lora is None

@@ -60,8 +60,27 @@ def test_check_says_what_would_start(tmp_path):
     config.write_text(f'[websocket]\nport = {free_port()}\n[bus]\nbroker = "embedded"\nport = {free_port()}\n')
     finished = cli("check", "--config", config)
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    for part in ("settings", "persona", "model", "classifier", "transcripts", "chat", "bus", "plugin console_echo"):
+    for part in (
+        "settings",
+        "persona",
+        "model",
+        "lora",
+        "classifier",
+        "transcripts",
+        "chat",
+        "bus",
+        "plugin console_echo",
+    ):
         assert part in finished.stdout
+
+
+def test_check_names_a_lora_that_is_not_there(tmp_path):
+    config, persona = tmp_path / "brain.toml", tmp_path / "pip.toml"
+    persona.write_text('name = "pip"\ndisplay_name = "Pip"\nlanguage = "en"\nsystem = "You are Pip."\nlora = "gone"\n')
+    config.write_text(f'[persona]\nname = "{persona}"\n[websocket]\nport = {free_port()}\n[bus]\nbroker = "embedded"\n')
+    finished = cli("check", "--config", config, env={"COLUMNS": "300"})
+    assert finished.returncode == 2
+    assert f"{tmp_path / 'gone'}: no PEFT directory" in finished.stdout
 
 
 def test_check_names_an_external_broker_that_does_not_answer(tmp_path):

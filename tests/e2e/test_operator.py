@@ -38,7 +38,8 @@ async def test_commands_on_the_bus_are_obeyed_and_answered(tmp_path):
         said = next(said for said in bus.on("utterance") if said["text"] == "Five minutes to go.")
         played = {"reply_id": said["reply_id"], "seq": 0, "state": "finished", "at": 1.5}
         await bus.send("vtuber/mori/v1/playback", played)
-        assert (await command(command="persona", name="other"))["code"] == "unsupported"
+        unknown = await command(command="persona", name="other")
+        assert (unknown["code"], "Choose one of: mori" in unknown["detail"]) == ("failed", True)
         assert (await command(command="dance"))["code"] == "bad_message"
         assert await daemon.stop() == 0
         await bus.until(lambda: bus.on("status")[-1]["state"] == "offline")

@@ -8,7 +8,8 @@ import signal
 import pytest
 
 from tests.support.families import save_talker
-from vtuber_brain.engine.client import LocalEngine, Request
+from vtuber_brain.engine.api import Request
+from vtuber_brain.engine.client import LocalEngine
 from vtuber_brain.engine.wire import Done, Sampling
 from vtuber_brain.errors import EngineDown, Refused, RequestFailed
 from vtuber_brain.runtime.metrics import Metrics

@@ -19,7 +19,7 @@ FAST = Supervision(
 class Watched:
     """A child, what it said, and every state it went through; waits for conditions, never for time."""
 
-    def __init__(self, first="echo", supervision=FAST):
+    def __init__(self, first="echo", supervision=FAST, prepare=None):
         self.said, self.states, self.changed = [], [], asyncio.Condition()
         self.child = Child(
             "echo",
@@ -29,6 +29,7 @@ class Watched:
             supervision,
             on_message=lambda message: self._note(self.said, message.text),
             on_state=lambda state, reason: self._note(self.states, (state, reason)),
+            prepare=prepare,
         )
 
     def _note(self, where, what):
@@ -155,3 +156,70 @@ async def test_a_child_that_never_gets_ready_is_tried_again():
 async def test_a_message_to_a_child_that_is_not_there_is_refused():
     with pytest.raises(Unavailable, match="echo process is down"):
         Watched().child.send(Say("anyone?"))
+
+
+async def test_a_sleeping_child_is_gone_and_one_that_is_woken_is_new():
+    async with running(Watched()) as watched:
+        first = watched.child.pid
+        await asyncio.wait_for(watched.child.sleep(), 10)
+        assert not alive(first)
+        assert watched.states[-1] == ("asleep", "")
+        with pytest.raises(Unavailable, match="echo process is asleep"):
+            watched.child.send(Say("anyone?"))
+        waiting = asyncio.create_task(watched.child.wait_ready())
+        watched.child.wake()
+        facts = await asyncio.wait_for(waiting, 20)
+        assert facts == {"pid": watched.child.pid} != {"pid": first}
+        assert [state for state, _ in watched.states] == ["starting", "ready", "asleep", "starting", "ready"]
+
+
+async def test_a_child_can_be_put_to_sleep_before_it_is_ready_and_while_it_is_dead():
+    for first in ("silent", "echo"):
+        watched = Watched(first)
+        task = asyncio.create_task(watched.child.run())
+        await watched.until(lambda watched=watched: watched.num("starting") == 1)
+        if first == "echo":
+            await watched.until(lambda watched=watched: watched.num("ready") == 1)
+            os.kill(watched.child.pid, signal.SIGKILL)
+            await watched.until(lambda watched=watched: watched.num("down") == 1)
+        await asyncio.wait_for(watched.child.sleep(), 10)
+        assert watched.child.pid is None or not alive(watched.child.pid)
+        assert watched.child.state == "asleep"
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert watched.child.state == "asleep"
+
+
+async def test_sleep_wake_and_sleep_again_at_once_ends_asleep():
+    async with running(Watched()) as watched:
+        falling = asyncio.create_task(watched.child.sleep())
+        await watched.until(lambda: watched.num("asleep") == 1)
+        watched.child.wake()
+        await asyncio.wait_for(watched.child.sleep(), 10)
+        await falling
+        assert not alive(watched.child.pid)
+        assert watched.child.state == "asleep"
+
+
+async def test_nobody_speaks_to_a_child_before_it_is_prepared():
+    gate = asyncio.Event()
+
+    async def prepare(send):
+        send(Say("first of all"))
+        await gate.wait()
+
+    watched = Watched(prepare=prepare)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        task = group.create_task(watched.child.run())
+        await watched.until(lambda: watched.said == ["first of all"])
+        with pytest.raises(Unavailable, match="is starting"):
+            watched.child.send(Say("too early"))
+        os.kill(watched.child.pid, signal.SIGKILL)
+        await watched.until(lambda: watched.num("starting") == 2)
+        await watched.until(lambda: watched.said == ["first of all"] * 2)
+        assert watched.num("ready") == 0
+        gate.set()
+        await watched.child.wait_ready()
+        watched.child.send(Say("now"))
+        await watched.until(lambda: watched.said[-1] == "now")
+        task.cancel()

@@ -5,8 +5,9 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from tests.support.brokers import Collector, bus_settings, running
+from vtuber_brain.bus.control import Control, ControlResult, answer
 from vtuber_brain.bus.mqtt import MqttBus
-from vtuber_brain.bus.topics import Control, ControlResult, Playback, answer
+from vtuber_brain.bus.topics import Playback
 from vtuber_brain.messages import Author, ChatMessage, Cue, Turn, Utterance
 from vtuber_brain.runtime.metrics import Metrics
 
@@ -90,6 +91,8 @@ def utterance(seq: int, reply_id: str = "r1", cue: Cue | None = None, **changes)
         "final": False,
         "in_reply_to": message(),
         "created_at": 1_700_000_001.5,
+        "persona": "mori",
+        "release": None,
     }
     return Utterance(**{**fields, **changes})
 

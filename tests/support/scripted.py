@@ -3,22 +3,40 @@
 import asyncio
 import time
 
-from vtuber_brain.engine.client import Request
+from vtuber_brain.engine.api import Request
 from vtuber_brain.engine.wire import Done, Usage
+from vtuber_brain.errors import EngineDown, LoraRejected, RequestFailed
 from vtuber_brain.messages import Author, ChatMessage, Mood
 
 
 class ScriptedEngine:
-    """`script(request)` gives the pieces of a reply: text, an exception to raise, or an asyncio.Event to wait for."""
+    """`script(request)` gives the pieces of a reply: text, an exception to raise, or an asyncio.Event to wait for.
 
-    def __init__(self, script):
+    A lora is any directory with an adapter_config.json; `loras` and `pins` hold what there is. `loading`, if set, is
+    waited for by `load_lora`; `failing` is raised by it or by `pin`, once.
+    """
+
+    def __init__(self, script, max_loras=4):
         self.script, self.requests, self.left_early = script, [], 0
         self.finish_reason = "stop"
+        self.max_loras, self.loras, self.pins = max_loras, {}, {}
+        self.loading, self.failing = None, None
+        self.awake = asyncio.Event()
+        self.awake.set()
+
+    @property
+    def state(self):
+        return "ready" if self.awake.is_set() else "asleep"
+
+    async def run(self):
+        await asyncio.Event().wait()
 
     async def wait_ready(self):
+        await self.awake.wait()
         return {}
 
     async def generate(self, request: Request):
+        self._check(request.lora)
         self.requests.append(request)
         ended = False
         try:
@@ -35,6 +53,43 @@ class ScriptedEngine:
             yield Done("", self.finish_reason, Usage(1, 0, 1, 0.0, 0.0, 0.0))
         finally:
             self.left_early += not ended
+
+    async def load_lora(self, name, path):
+        self._check(None)
+        if self.loading is not None:
+            await self.loading.wait()
+        self._fail_once()
+        if not (path / "adapter_config.json").is_file():
+            raise LoraRejected(f"{path}: no PEFT directory")
+        if name not in self.loras and len(self.loras) >= self.max_loras:
+            raise LoraRejected(f"all {self.max_loras} loras are taken")
+        self.loras[name] = path
+
+    async def drop_lora(self, name):
+        self.loras.pop(name, None)
+        self.pins = {pin: lora for pin, lora in self.pins.items() if lora != name}
+
+    async def pin(self, name, messages, lora):
+        self._check(lora)
+        self._fail_once()
+        self.pins[name] = lora
+
+    async def sleep(self):
+        self.awake.clear()
+
+    async def wake(self):
+        self.awake.set()
+
+    def _fail_once(self):
+        if self.failing is not None:
+            failing, self.failing = self.failing, None
+            raise failing
+
+    def _check(self, lora):
+        if not self.awake.is_set():
+            raise EngineDown("the engine process is asleep")
+        if lora is not None and lora not in self.loras:
+            raise RequestFailed("unknown_lora", f"{lora!r} is not loaded")
 
 
 class Collector:

@@ -38,7 +38,9 @@ class Events:
 
     def utterance(self, message, seq=0, text="Hi!", created_at=1000.5, reply_id=None, final=False):
         reply_id = reply_id or f"r-{message.id}"
-        return Utterance(reply_id, seq, text, Cue("smile", 0.5, 900), "positive", "en", final, message, created_at)
+        return Utterance(
+            reply_id, seq, text, Cue("smile", 0.5, 900), "positive", "en", final, message, created_at, "mori", None
+        )
 
     def turn(self, message, outcome="spoken", reply_id=None, **fields):
         fields = {"text": "Hi! Bye!", "heard_text": "Hi! Bye!", "timings_ms": {"judge": 4.0}, **fields}

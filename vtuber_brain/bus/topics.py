@@ -9,41 +9,26 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from vtuber_brain.errors import WireError
+from vtuber_brain.bus.control import Control, ControlResult
+from vtuber_brain.bus.payload import Outgoing, Text, encodable, parse
 from vtuber_brain.messages import ChatMessage, Cue, Event, Outcome, Sentiment, Turn, Utterance
 
 VERSION = "v1"
-MAX_INCOMING_BYTES = 16384
 MAX_SEGMENT_CHARS = 64
 State = Literal["online", "muted", "asleep", "degraded", "offline"]
 
 _UNSAFE = re.compile(r"[#+/$\s\x00-\x1f\x7f-\x9f]")
 
 
-def _encodable(value: Any) -> Any:
-    # A viewer can smuggle half a surrogate pair through JSON escapes; UTF-8 has no bytes for it.
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
-
-M = TypeVar("M")
-Text = Annotated[str, BeforeValidator(_encodable)]
-
-
-class Outgoing(BaseModel):
-    """A payload the brain publishes. Fields may be added within a version; consumers ignore what they do not know."""
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-
 class Status(Outgoing):
     """How the brain is. Retained: the latest is what every new subscriber gets first."""
 
     state: State = Field(description="offline is also the last will, sent by the broker when the daemon is lost")
-    persona: Text = Field(description="who speaks")
+    persona: Text = Field(description="who is on stage")
     release: Text | None = Field(None, description="the persona's lora in use; null: the base model")
     engine: Text | None = Field(None, description="what makes the words")
     since: float | None = Field(None, description="Unix seconds at which the state began; null in the last will")
@@ -78,6 +63,8 @@ class UtterancePayload(Outgoing):
     final: bool = Field(description="no further sentence of this reply will follow")
     in_reply_to: InReplyTo | None = Field(description="null when nobody was answered (say)")
     created_at: float = Field(description="Unix seconds")
+    persona: Text = Field(description="who says it")
+    release: Text | None = Field(description="her lora; null: the base model")
 
 
 class ReplyPayload(Outgoing):
@@ -87,6 +74,7 @@ class ReplyPayload(Outgoing):
     outcome: Outcome = Field(description="retracted: stop speaking it and forget it")
     text: Text = Field(description="all of it, as generated")
     heard_text: Text = Field(description="the part known to have been played")
+    persona: Text = Field(description="whose reply it was")
     release: Text | None = Field(description="the lora that made it; null: the base model")
     reason: Text | None = Field(description="stable code, when the outcome is not `spoken`")
     timings: dict[str, float] = Field(description="milliseconds by stage")
@@ -101,59 +89,6 @@ class Playback(BaseModel):
     seq: int = Field(ge=0, description="of the utterance")
     state: Literal["started", "finished", "skipped"] = Field(description="what happened to it")
     at: float = Field(description="Unix seconds")
-
-
-class Command(BaseModel):
-    """What every command has; a key that is not known is refused, so that no command is half obeyed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str | None = Field(None, max_length=128, description="comes back in the answer")
-
-
-class Mute(Command):
-    """Say nothing until `unmute`."""
-
-    command: Literal["mute"]
-
-
-class Unmute(Command):
-    """Speak again."""
-
-    command: Literal["unmute"]
-
-
-class Skip(Command):
-    """Cut what is being said."""
-
-    command: Literal["skip"]
-
-
-class Say(Command):
-    """Speak this text; it passes the output gate like any sentence."""
-
-    command: Literal["say"]
-    text: str = Field(max_length=2000, pattern=r"\S", description="what to say")
-
-
-class UsePersona(Command):
-    """Become another persona."""
-
-    command: Literal["persona"]
-    name: str = Field(min_length=1, max_length=MAX_SEGMENT_CHARS, description="the persona's name")
-
-
-Control = Annotated[Mute | Unmute | Skip | Say | UsePersona, Field(discriminator="command")]
-
-
-class ControlResult(Outgoing):
-    """The answer to one command; every message on `control` gets exactly one."""
-
-    id: Text | None = Field(description="the command's id, null where it had none or could not be read")
-    command: Text | None = Field(description="the command, null where it could not be read")
-    ok: bool = Field(description="whether it was done")
-    code: Text = Field(description="ok, bad_message, stale, busy, timeout, failed, or a code of the command's own")
-    detail: Text = Field(description="for people")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +113,6 @@ CHANNELS: Mapping[str, Channel] = {
 }
 
 _PLAYBACK: TypeAdapter[Playback] = TypeAdapter(Playback)
-_CONTROL: TypeAdapter[Control] = TypeAdapter(Control)
 
 
 def topic(prefix: str, persona: str, channel: str) -> str:
@@ -188,7 +122,7 @@ def topic(prefix: str, persona: str, channel: str) -> str:
 
 def segment(name: str) -> str:
     """`name` as one level of a topic: wildcards, slashes, spaces and control characters become `_`."""
-    return _UNSAFE.sub("_", _encodable(name))[:MAX_SEGMENT_CHARS] or "_"
+    return _UNSAFE.sub("_", encodable(name))[:MAX_SEGMENT_CHARS] or "_"
 
 
 def publications(event: Event) -> Iterator[tuple[str, Outgoing]]:
@@ -221,6 +155,8 @@ def utterance(value: Utterance) -> UtterancePayload:
         final=value.final,
         in_reply_to=answered(value.in_reply_to) if value.in_reply_to else None,
         created_at=value.created_at,
+        persona=value.persona,
+        release=value.release,
     )
 
 
@@ -236,6 +172,7 @@ def reply(value: Turn) -> ReplyPayload:
         outcome=value.outcome,
         text=value.text,
         heard_text=value.heard_text,
+        persona=value.persona,
         release=value.release,
         reason=value.reason,
         timings=dict(value.timings_ms),
@@ -244,28 +181,7 @@ def reply(value: Turn) -> ReplyPayload:
 
 def parse_playback(payload: bytes) -> Playback:
     """The player's word. Raises WireError for anything else."""
-    return _parse(_PLAYBACK, payload)
-
-
-def parse_control(payload: bytes) -> Control:
-    """The operator's command. Raises WireError for anything else; `refusal` answers that."""
-    return _parse(_CONTROL, payload)
-
-
-def answer(control: Control, code: str = "ok", detail: str = "") -> ControlResult:
-    """The answer to a command that was understood; every code but `ok` says that it was not done."""
-    return ControlResult(id=control.id, command=control.command, ok=code == "ok", code=code, detail=detail)
-
-
-def refusal(payload: bytes, code: str, detail: str) -> ControlResult:
-    """The answer to what was not understood, or not looked at, with as much of its id and command as can be read."""
-    try:
-        found = json.loads(payload[:MAX_INCOMING_BYTES])
-    except (ValueError, RecursionError):
-        found = None
-    known = found if isinstance(found, dict) else {}
-    name, command = (value[:128] if isinstance(value := known.get(key), str) else None for key in ("id", "command"))
-    return ControlResult(id=name, command=command, ok=False, code=code, detail=detail)
+    return parse(_PLAYBACK, payload)
 
 
 def schemas() -> dict[str, dict[str, Any]]:
@@ -278,17 +194,6 @@ def schemas() -> dict[str, dict[str, Any]]:
         schema.setdefault("title", name.capitalize())
         found[name.replace("/", "_")] = schema
     return found
-
-
-def _parse(adapter: TypeAdapter[M], payload: bytes) -> M:
-    if len(payload) > MAX_INCOMING_BYTES:
-        raise WireError(f"{len(payload)} bytes, over the limit of {MAX_INCOMING_BYTES}")
-    try:
-        return adapter.validate_json(payload)
-    except ValidationError as error:
-        item = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, item["loc"])) or "payload"
-        raise WireError(f"{where}: {item['msg']}") from None
 
 
 if __name__ == "__main__":

@@ -88,6 +88,9 @@ class Persona(_Table):
     stop: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
         (), description="strings that end a reply"
     )
+    lora: Path | None = Field(
+        None, description="a PEFT directory, relative to this file; unset: her current release, else the base model"
+    )
     voice: dict[str, Any] = Field({}, description="settings of the voice, for whoever speaks")
 
     @model_validator(mode="after")
@@ -134,7 +137,9 @@ def _persona(path: Path, table: Mapping[str, Any]) -> Persona:
         raise ConfigError(problems) from None
     if problems:
         raise ConfigError(problems)
-    return persona
+    if persona.lora is None:
+        return persona
+    return persona.model_copy(update={"lora": (path.parent / persona.lora).absolute()})
 
 
 def _wrong_name(path: Path, table: Mapping[str, Any]) -> Iterator[Problem]:

@@ -83,7 +83,8 @@ class Child(Generic[M]):
         """Keep the child alive until cancelled, then stop it. Raises Refused when it says it never will work."""
         pauses = self._pauses()
         while True:
-            await self._awake.wait()
+            while not self._awake.is_set():
+                await self._awake.wait()
             started_s = time.monotonic()
             try:
                 await self._live_until_asleep()
@@ -101,7 +102,7 @@ class Child(Generic[M]):
             self._awake.clear()
             self._ready.clear()
             self._move("asleep", "")
-            if self._life is not None:
+            if self._life is not None and not self._life.expired():
                 self._life.reschedule(asyncio.get_running_loop().time())
         await self._gone.wait()
 
@@ -261,7 +262,12 @@ class Child(Generic[M]):
         finally:  # also when we are cancelled while we wait: a hung child must not outlive us
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)
-            await process.wait()
+            gone = asyncio.create_task(process.wait(), name=f"{self.name}-end")
+            try:
+                await asyncio.shield(gone)
+            except asyncio.CancelledError:  # who puts it to sleep must know that the device is free
+                await gone
+                raise
 
     async def _forward_output(self, process: asyncio.subprocess.Process) -> None:
         """What the child prints becomes log events; a line without end is cut, for a full pipe would stop the child."""

@@ -27,6 +27,7 @@ class Metrics:
         self.errors = Counter("vtb_errors", "Errors stopped at a boundary", ["where"], **own)
         self.inbox = Gauge("vtb_inbox_waiting", "Messages waiting to be judged", ["lane"], **own)
         self.thinking = Gauge("vtb_replies_running", "Replies being thought or spoken", **own)
+        self.slots = Gauge("vtb_engine_slots", "Requests the engine runs at once", **own)
         self.up = Gauge("vtb_up", "Whether a part is working", ["part"], **own)
         self.stage = Histogram(
             "vtb_stage_seconds", "Time a message spent in one stage of its way", ["stage"], buckets=_LATENCY_S, **own

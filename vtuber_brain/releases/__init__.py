@@ -1,0 +1,1 @@
+"""The published versions of every persona's lora, on disk."""

@@ -1,0 +1,90 @@
+"""`vtuber-brain persona`: who is on stage in the running daemon, asked and changed over the bus.
+
+Exit codes: 0 done; 1 the daemon refused, and said why; 3 no daemon answers.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+from pydantic import TypeAdapter, ValidationError
+
+from vtuber_brain.bus.control import Control
+from vtuber_brain.bus.order import order
+from vtuber_brain.config import load
+from vtuber_brain.console import show_cast, show_persona, show_problems
+from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.roles import by_name
+
+DONE, FAILED = 0, 1
+
+persona = App(name="persona", help="Who is on stage in the running daemon, and who stands ready.")
+
+Config = Annotated[Path | None, Parameter(name="--config", help="The file the daemon was started with.")]
+Release = Annotated[str | None, Parameter(name="--release", help="A release, a PEFT directory, or base.")]
+_CONTROL: TypeAdapter[Control] = TypeAdapter(Control)
+
+
+@persona.command(name="list")
+def list_(*, config: Config = None) -> int:
+    """Every persona and release: which is on stage, which are ready in the engine, which is current."""
+    return _order(config, show_cast, command="personas")
+
+
+@persona.command
+def show(name: str, *, config: Config = None) -> int:
+    """One persona, her releases and how they came to be."""
+    return _order(config, show_persona, command="show", name=name)
+
+
+@persona.command
+def use(name: str, *, release: Release = None, config: Config = None) -> int:
+    """Bring a persona on stage; replies that run end as they began. A release given by name becomes her current one."""
+    return _order(config, _show_role, command="persona", name=name, release=_absolute(release))
+
+
+@persona.command
+def preload(name: str, *, release: Release = None, config: Config = None) -> int:
+    """Have a persona ready, so that bringing her on stage later takes no time."""
+    return _order(config, _show_role, command="preload", name=name, release=_absolute(release))
+
+
+@persona.command
+def drop(name: str, *, release: Release = None, config: Config = None) -> int:
+    """Take a persona's release, or all of hers that are idle, out of the engine."""
+    return _order(config, _show_dropped, command="drop", name=name, release=_absolute(release))
+
+
+def _order(config: Path | None, show: Callable[[Mapping[str, Any]], None], **fields: str | None) -> int:
+    """Have the daemon obey and show what it answers. Raises Unavailable when nobody does."""
+    settings = load(config)
+    try:
+        command = _CONTROL.validate_python(fields)
+    except ValidationError as error:
+        item = error.errors(include_input=False, include_url=False)[0]
+        raise ConfigError([Problem(str(item["loc"][-1]), item["msg"], "Give a persona's name, such as mori")]) from None
+    result = asyncio.run(order(settings.bus, Path(settings.persona.name).stem, command))
+    if not result.ok:
+        show_problems([result.detail or result.code])
+        return FAILED
+    show(result.data or {})
+    return DONE
+
+
+def _absolute(release: str | None) -> str | None:
+    """The daemon has another working directory than we."""
+    return by_name(release) if release is not None else None
+
+
+def _show_role(role: Mapping[str, Any]) -> None:
+    _say(f"{role['persona']} with {role['release'] or 'the base model'}")
+
+
+def _show_dropped(dropped: Mapping[str, Any]) -> None:
+    _say("\n".join(f"{one['persona']}: {one['release']} dropped" for one in dropped["dropped"]))
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
