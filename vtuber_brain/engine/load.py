@@ -54,6 +54,8 @@ def make_runner(model: PreTrainedModel, configure: Configure, device: torch.devi
     except (TypeError, ValueError, AttributeError) as error:
         raise _refused(model, f"its forward does not take flat tokens with positions ({error})") from None
     shrink(bank, configure.weights, device)
+    for parameter in model.parameters():  # what is left of them would keep the whole file's pages in memory
+        parameter.data = parameter.data.clone()
     model.to(device)
     position_bytes = runner.cache.num_bytes // ((runner.cache.num_rows + 1) * runner.cache.capacity)
     context = min(configure.context, _longest_context(model))
