@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.inboxes import plain_inbox
 from tests.support.scripted import Collector, ScriptedEngine, calm, message
 from vtuber_brain.cast import Cast
-from vtuber_brain.chat.inbox import Inbox
 from vtuber_brain.config import Settings, shipped, state_dir
 from vtuber_brain.context.memory import Memory
 from vtuber_brain.context.personas import load_persona
@@ -62,7 +62,7 @@ class Brain:
         self.pipeline = Pipeline(
             chosen,
             self.metrics,
-            inbox=Inbox(chosen.chat, self.metrics, on_drop=publisher.drop),
+            inbox=plain_inbox(chosen.chat, self.metrics, on_drop=publisher.drop),
             judge=judge,
             memory=self.memory,
             cast=self.cast,

@@ -15,6 +15,7 @@ from vtuber_brain.bus.broker import EmbeddedBroker
 from vtuber_brain.bus.control import Control, ControlResult
 from vtuber_brain.bus.mqtt import MqttBus
 from vtuber_brain.cast import Cast
+from vtuber_brain.chat.choice import Choice
 from vtuber_brain.chat.inbox import Inbox
 from vtuber_brain.chat.websocket import WebSocketChat
 from vtuber_brain.commands import Commands
@@ -114,10 +115,11 @@ class App:
             model=plan.model_name,
             publisher=self._publisher,
         )
+        choice = Choice(settings.choice, lambda: self._cast.names)
         self._pipeline = Pipeline(
             settings,
             metrics,
-            inbox=Inbox(settings.chat, metrics, on_drop=self._publisher.drop),
+            inbox=Inbox(settings.chat, choice, metrics, on_drop=self._publisher.drop),
             judge=self._judge,
             memory=Memory(settings.memory),
             cast=self._cast,

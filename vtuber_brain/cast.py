@@ -55,6 +55,12 @@ class Cast:
         self._changing = asyncio.Lock()
         self._opened = asyncio.Event()
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """What viewers call whoever is on stage."""
+        persona = self.on_stage.persona
+        return persona.name, persona.display_name
+
     async def open(self) -> None:
         """Put the persona of the settings on stage once the engine is ready, with her lora if it can be had.
 

@@ -22,8 +22,10 @@ from vtuber_brain import environment
 from vtuber_brain.environment import ENV_DELIMITER, ENV_PREFIX
 from vtuber_brain.errors import ConfigError, Problem
 from vtuber_brain.sections import (
+    TWITCH_KEEPALIVE_S,
     BusSettings,
     ChatSettings,
+    ChoiceSettings,
     EngineSettings,
     LogSettings,
     MemorySettings,
@@ -34,6 +36,7 @@ from vtuber_brain.sections import (
     SentimentSettings,
     SpeechSettings,
     TranscriptsSettings,
+    TwitchSettings,
     WebSocketSettings,
 )
 
@@ -51,7 +54,9 @@ class Settings(BaseSettings):
 
     persona: PersonaSettings = PersonaSettings()
     chat: ChatSettings = ChatSettings()
+    choice: ChoiceSettings = ChoiceSettings()
     websocket: WebSocketSettings = WebSocketSettings()
+    twitch: TwitchSettings = TwitchSettings()
     bus: BusSettings = BusSettings()
     model: ModelSettings = ModelSettings()
     engine: EngineSettings = EngineSettings()
@@ -147,6 +152,7 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
     ):
         fix = "Set websocket.token (VTB_WEBSOCKET__TOKEN or a credential), or listen on 127.0.0.1"
         yield Problem("websocket.host", "chat would be open to the network without a token", fix)
+    yield from _twitch_contradictions(settings.twitch)
     engine = settings.engine
     if engine.slow_s >= engine.dead_s:
         yield Problem("engine.slow_s", "not less than engine.dead_s", "Make slow_s the smaller of the two")
@@ -158,6 +164,17 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
         yield Problem("remote.urls", "engine.kind is openai, and no server is named", "Give at least one base URL")
     if engine.kind == "openai" and not remote.model:
         yield Problem("remote.model", "engine.kind is openai, and no model is named", "Give the name the servers use")
+
+
+def _twitch_contradictions(twitch: TwitchSettings) -> Iterator[Problem]:
+    if twitch.enabled and not twitch.channel:
+        yield Problem("twitch.channel", "twitch is enabled, and no channel is named", "Give NAME of twitch.tv/NAME")
+    if twitch.enabled and not twitch.client_id:
+        fix = "Register an application (docs/twitch.md says how) and give its client id"
+        yield Problem("twitch.client_id", "twitch is enabled, and no application is named", fix)
+    if twitch.silence_s <= TWITCH_KEEPALIVE_S:
+        fix = f"Twitch lets up to {TWITCH_KEEPALIVE_S} s pass between two signs of life: make it longer than that"
+        yield Problem("twitch.silence_s", "too short", fix)
 
 
 def is_loopback(host: str) -> bool:

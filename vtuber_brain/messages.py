@@ -21,6 +21,9 @@ class Drop(StrEnum):
     AUTHOR_RATE = "author_rate"
     INBOX_FULL = "inbox_full"
     TOO_OLD = "too_old"
+    FOLDED = "folded"
+    WAVE = "wave"
+    COMBINED = "combined"
     BANNED = "banned"
     RETRACTED = "retracted"
     MUTED = "muted"
@@ -51,7 +54,8 @@ class ReplyTo:
 class ChatMessage:
     """One thing a viewer did. `at` is Unix time in seconds; `received_s` is this process's monotonic clock.
 
-    `emotes` are those words of the text that are pictures to the viewers.
+    `emotes` are those words of the text that are pictures to the viewers; `num_asking` viewers said the same, and are
+    answered together.
     """
 
     source: str
@@ -64,6 +68,7 @@ class ChatMessage:
     amount: float = 0.0
     reply_to: ReplyTo | None = None
     emotes: tuple[str, ...] = ()
+    num_asking: int = 1
 
     @property
     def key(self) -> tuple[str, str]:

@@ -86,6 +86,7 @@ class Pipeline:
             thought.role.persona, recalled, facts, message, verdict.text, verdict.mood, self._settings.memory
         )
         turn = await self._mouth.answer(thought, prompt)
+        self._inbox.said(turn.text)
         self._memory.remember(replace(turn, message=replace(message, text=verdict.text)))
         await self._publisher.publish(turn)
 

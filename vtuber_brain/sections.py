@@ -13,6 +13,9 @@ Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
+TWITCH_KEEPALIVE_S = 10
+"""The shortest time Twitch lets a silent chat go without a sign of life."""
+
 
 class Section(BaseModel):
     """One table of the file; a key it does not know is an error."""
@@ -36,6 +39,33 @@ class ChatSettings(Section):
     author_burst: Count = Field(4, description="messages one viewer may send at once before author_rate applies")
     author_per_s: Seconds = Field(0.5, description="messages per second one viewer may send in the long run")
     dedupe: Count = Field(8192, description="message ids remembered to recognise a duplicate")
+    combine_s: Seconds = Field(5, description="waiting gifts, subs and cheers of one viewer within it become one event")
+
+
+class ChoiceSettings(Section):
+    """`[choice]` which waiting message she answers next; the weights add up to its score."""
+
+    strategy: Literal["best", "newest", "weighted", "round_robin"] = Field(
+        "best", description="weighted draws lots by score; round_robin takes whom she answered least"
+    )
+    question: float = Field(1.0, description="weight of a question")
+    mention: float = Field(1.5, description="weight of her name")
+    reply: float = Field(1.5, description="weight of a reply to her")
+    new_viewer: float = Field(0.8, description="weight of a viewer's first message")
+    returning_viewer: float = Field(0.5, description="weight of a viewer who was silent for half an hour")
+    subscriber: float = Field(0.3, description="weight of a subscriber")
+    moderator: float = Field(0.3, description="weight of a moderator or the broadcaster")
+    novelty: float = Field(1.0, description="weight of differing from what was answered and said lately")
+    length: float = Field(0.5, description="weight of a sentence or two, against a word or an essay")
+    age: float = Field(1.5, description="weight of having just come; it fades")
+    fresh_s: Seconds = Field(4, description="after so long the weight of age has faded to a third")
+    seed: int | None = Field(None, description="the same draws each time for strategy weighted; unset: new ones")
+    fold_likeness: float = Field(
+        0.8, gt=0, description="share of words in common from which messages are answered as one; above 1: never"
+    )
+    fold_s: Seconds = Field(6, description="after a message was taken, the like of it is folded into it for so long")
+    wave_viewers: Count = Field(5, description="viewers with the same words within wave_s that make a wave")
+    wave_s: Seconds = Field(15, description="how long a wave may take to build up")
 
 
 class WebSocketSettings(Section):
@@ -50,6 +80,28 @@ class WebSocketSettings(Section):
     messages_per_s: Seconds = Field(50, description="frames per second per connection; more are refused (rate_limited)")
     burst: Count = Field(100, description="frames at once per connection before messages_per_s applies")
     max_connections: Count = Field(256, description="connections at once; more are turned away (503)")
+
+
+class TwitchSettings(Section):
+    """`[twitch]` the chat of one Twitch channel; `vtuber-brain twitch login` gives the account."""
+
+    enabled: bool = Field(False, description="whether to read the channel's chat")
+    channel: str = Field("", description="the channel's login name, as in twitch.tv/NAME", pattern=r"^[a-z0-9_]*$")
+    client_id: str = Field("", description="client id of the application registered with Twitch")
+    client_secret: SecretStr | None = Field(None, description="its secret; a public application has none")
+    bot_name: str = Field(
+        "", description="login of the account that reads and writes; unset: the one logged in", pattern=r"^[a-z0-9_]*$"
+    )
+    ignore: list[str] = Field([], description="logins whose messages are left out, such as other bots")
+    reply_in_chat: Literal["off", "commands", "all"] = Field(
+        "off", description="write her replies into chat too; commands: those to messages that begin with !"
+    )
+    reply_queue: Count = Field(16, description="replies waiting to be written; when full the oldest is dropped")
+    reply_max_age_s: Seconds = Field(20, description="a reply that waited longer is not written any more")
+    silence_s: Seconds = Field(12, description="no sign of life from Twitch for this long: connect anew; above 10")
+    timeout_s: Seconds = Field(5, description="how long connecting, or one request, may take")
+    retry_max_s: Seconds = Field(8, description="longest pause between two attempts to connect")
+    dedupe: Count = Field(16384, description="notification ids remembered to recognise a repeated one")
 
 
 class BusSettings(Section):

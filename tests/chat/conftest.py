@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from pydantic import SecretStr
 
-from vtuber_brain.chat.inbox import Inbox
+from tests.support.inboxes import plain_inbox
 from vtuber_brain.chat.websocket import WebSocketChat
 from vtuber_brain.errors import Unavailable
 from vtuber_brain.messages import (
@@ -36,7 +36,7 @@ class Brain:
     def __init__(self, settings: WebSocketSettings, chat: ChatSettings) -> None:
         self.metrics = Metrics()
         self.chat = WebSocketChat(settings, self.metrics)
-        self.inbox = Inbox(chat, self.metrics, on_drop=self._dropped)
+        self.inbox = plain_inbox(chat, self.metrics, on_drop=self._dropped)
         self.delivered: list[Incoming] = []
         self.arrived = asyncio.Condition()
         self.open = asyncio.Event()

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vtuber_brain.chat.inbox import MAX_AUTHORS, Inbox, Recent
+from tests.support.inboxes import plain_inbox
+from vtuber_brain.chat.inbox import MAX_AUTHORS, Recent
 from vtuber_brain.messages import Author, ChatMessage, Drop, Retraction
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sections import ChatSettings
@@ -22,7 +23,7 @@ class Desk:
         self.now_s = 100.0
         self.drops: list[tuple[str, Drop]] = []
         self.metrics = Metrics()
-        self.inbox = Inbox(
+        self.inbox = plain_inbox(
             ChatSettings(**{**WIDE, **chat}),
             self.metrics,
             on_drop=lambda message, reason: self.drops.append((message.id, reason)),
@@ -31,7 +32,7 @@ class Desk:
 
     def message(self, id_, author="kopi", kind="chat", source="websocket", at=None):
         at = self.now_s if at is None else at
-        return ChatMessage(source, str(id_), Author(author, author), "hi", at, self.now_s, kind)
+        return ChatMessage(source, str(id_), Author(author, author), f"hi {id_}", at, self.now_s, kind)
 
     def offer(self, id_, **fields):
         message = self.message(id_, **fields)
@@ -56,7 +57,7 @@ def test_money_goes_first():
     desk.offer("chat")
     for n, kind in enumerate(("cheer", "sub", "gift", "raid", "redeem")):
         desk.offer(n, kind=kind)
-    assert desk.take_all() == ["0", "1", "2", "3", "4", "chat"]
+    assert desk.take_all() == ["1", "2", "0", "3", "4", "chat"], "a sub and a gift are worth more than one bit"
 
 
 def test_a_full_lane_drops_its_oldest_and_says_so():
@@ -69,7 +70,7 @@ def test_a_full_lane_drops_its_oldest_and_says_so():
 def test_chat_never_crowds_out_money():
     desk = Desk(capacity=2, money_capacity=2)
     for n in range(2):
-        desk.offer(f"cheer{n}", kind="cheer")
+        desk.offer(f"cheer{n}", kind="cheer", author=f"fan{n}")
     for n in range(50):
         desk.offer(n)
     assert desk.take_all() == ["cheer0", "cheer1", "49", "48"]
@@ -78,8 +79,8 @@ def test_chat_never_crowds_out_money():
 def test_a_full_money_lane_drops_money_and_leaves_chat_alone():
     desk = Desk(money_capacity=1)
     desk.offer("chat")
-    desk.offer("a", kind="sub")
-    desk.offer("b", kind="sub")
+    desk.offer("a", kind="sub", author="ana")
+    desk.offer("b", kind="sub", author="beni")
     assert desk.drops == [("a", Drop.INBOX_FULL)]
     assert desk.take_all() == ["b", "chat"]
 

@@ -1,6 +1,7 @@
 """A prompt begins with the same bytes for everyone, keeps viewers' words in the user role, and keeps to its room."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -147,3 +148,8 @@ def test_the_oldest_turns_go_first() -> None:
     old, mid, new = (Exchange(said("x" * 50, n=n), f"{n}" + "y" * 30) for n in range(3))
     prompt = build(PIP, Recalled((old, mid, new)), [], said("hi"), "hi", None, SETTINGS)
     assert [turn["content"][0] for turn in prompt if turn["role"] == "assistant"] == ["H", "1", "2"]
+
+
+def test_she_is_told_how_many_ask_the_same():
+    assert last(replace(said("what game is this"), num_asking=3)) == "(3 viewers say the same.)\nAyu: what game is this"
+    assert last(said("what game is this")) == "Ayu: what game is this"

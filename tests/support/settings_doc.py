@@ -66,7 +66,8 @@ def literal(value: Any) -> str:
 
 def sample(field: FieldInfo) -> str:
     """A value that shows what a key without a default takes."""
-    return "8.0" if float in get_args(field.annotation) else '"..."'
+    kinds = get_args(field.annotation)
+    return "8.0" if float in kinds else "8" if int in kinds else '"..."'
 
 
 def brain_toml() -> str:

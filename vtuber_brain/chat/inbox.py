@@ -1,8 +1,8 @@
 """What waits between the sources and the model: bounded, never blocking, every drop with its reason.
 
-Two lanes; a full one loses its oldest (`inbox_full`). Money is taken first, in its order, never ages and is never
-crowded out by chat. Of chat the newest is taken: whoever wrote last is still there to hear the answer, and what is
-passed over grows old. It judges nothing and does no I/O; its clock is given to it.
+Two lanes; a full one loses its oldest (`inbox_full`). Money is taken first, the larger before the smaller, never ages
+and is never crowded out by chat. Of chat the best of the moment is taken (choice.py), and the like of it with it. It
+judges nothing and does no I/O; its clock is given to it.
 """
 
 import asyncio
@@ -10,7 +10,9 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
+from dataclasses import replace
 
+from vtuber_brain.chat.choice import Candidate, Choice
 from vtuber_brain.chat.rate import Bucket
 from vtuber_brain.messages import ChatMessage, Drop, Retraction
 from vtuber_brain.runtime.metrics import Metrics
@@ -20,7 +22,12 @@ MAX_AUTHORS = 16_384
 MAX_BANNED = 65_536
 
 Key = tuple[str, str]
-Lane = OrderedDict[Key, ChatMessage]
+
+_WORTH = {"cheer": 1.0, "sub": 300.0, "gift": 300.0, "raid": 10.0, "redeem": 1.0}
+"""What one unit of an event's amount is worth, in bits; a sub or a gift without an amount is one."""
+
+_TIERS = (1000.0, 100.0)
+"""Worth from which an event is taken before all smaller ones; within a tier the earlier comes first."""
 
 
 class Recent:
@@ -53,14 +60,16 @@ class Inbox:
     def __init__(
         self,
         settings: ChatSettings,
+        choice: Choice,
         metrics: Metrics,
         *,
         on_drop: Callable[[ChatMessage, Drop], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings, self._on_drop, self._clock = settings, on_drop, clock
-        self._chat: Lane = OrderedDict()
-        self._money: Lane = OrderedDict()
+        self._choice = choice
+        self._chat: OrderedDict[Key, Candidate] = OrderedDict()
+        self._money: OrderedDict[Key, ChatMessage] = OrderedDict()
         self._arrived = asyncio.Event()
         self._seen = Recent(settings.dedupe)
         self._retracted = Recent(settings.dedupe)
@@ -81,11 +90,23 @@ class Inbox:
 
     def put(self, message: ChatMessage) -> None:
         """Let an admitted message wait. A full lane drops its oldest, not the newcomer."""
-        lane, capacity = self._lane(message)
-        if len(lane) >= capacity:
-            self._drop(lane.popitem(last=False)[1], Drop.INBOX_FULL)
-        lane[message.key] = message
-        self._arrived.set()
+        if message.is_money:
+            self._put_money(message)
+            return
+        candidate = self._choice.enter(message)
+        if self._choice.is_wave(candidate):
+            self._drop(message, Drop.WAVE)
+        elif self._choice.is_being_answered(candidate):
+            self._drop(message, Drop.FOLDED)
+        else:
+            if len(self._chat) >= self._settings.capacity:
+                self._drop(self._chat.popitem(last=False)[1].message, Drop.INBOX_FULL)
+            self._chat[message.key] = candidate
+            self._arrived.set()
+
+    def said(self, text: str) -> None:
+        """She has said this: what is like it is no news."""
+        self._choice.note(text)
 
     async def take(self) -> ChatMessage:
         """The next message to answer, waiting for one. Being cancelled loses none."""
@@ -105,15 +126,41 @@ class Inbox:
 
     def _next(self) -> ChatMessage | None:
         if self._money:
-            return self._money.popitem(last=False)[1]
-        oldest_s = self._clock() - self._settings.max_age_s
-        while self._chat and next(iter(self._chat.values())).received_s < oldest_s:
-            self._drop(self._chat.popitem(last=False)[1], Drop.TOO_OLD)
-        return self._chat.popitem()[1] if self._chat else None
+            first = min(self._money.values(), key=_tier)  # of equals the first, which is the earliest
+            return self._money.pop(first.key)
+        now_s = self._clock()
+        self._remove((one for one in self._waiting_chat() if now_s - one.received_s > self._settings.max_age_s),
+                     Drop.TOO_OLD)  # fmt: skip
+        if not self._chat:
+            return None
+        picked = self._choice.pick(list(self._chat.values()), now_s)
+        del self._chat[picked.message.key]
+        alike = [one.message for one in self._choice.like(picked, self._chat.values())]
+        self._remove(alike, Drop.FOLDED)
+        asking = {(one.source, one.author.id) for one in [picked.message, *alike]}
+        return replace(picked.message, num_asking=len(asking))
+
+    def _put_money(self, message: ChatMessage) -> None:
+        """Several gifts or cheers of one viewer in a row become one event, the later keeping its place and words."""
+        for earlier in self._money.values():
+            alike = (earlier.source, earlier.kind, earlier.author.id) == (
+                message.source,
+                message.kind,
+                message.author.id,
+            )
+            if alike and message.received_s - earlier.received_s <= self._settings.combine_s:
+                total = replace(earlier, amount=_amount(earlier) + _amount(message), text=earlier.text or message.text)
+                self._money[earlier.key] = total
+                self._drop(message, Drop.COMBINED)
+                return
+        if len(self._money) >= self._settings.money_capacity:
+            self._drop(self._money.popitem(last=False)[1], Drop.INBOX_FULL)
+        self._money[message.key] = message
+        self._arrived.set()
 
     def _objection(self, message: ChatMessage) -> Drop | None:
         author = (message.source, message.author.id)
-        if not self._seen.add(message.key) or message.key in self._lane(message)[0]:
+        if not self._seen.add(message.key) or message.key in self._chat or message.key in self._money:
             return Drop.DUPLICATE
         if author in self._banned:
             return Drop.BANNED
@@ -146,20 +193,28 @@ class Inbox:
                 self._cleared[retraction.source] = max(retraction.at, self._cleared.get(retraction.source, -math.inf))
         return Drop.RETRACTED
 
-    def _lane(self, message: ChatMessage) -> tuple[Lane, int]:
-        if message.is_money:
-            return self._money, self._settings.money_capacity
-        return self._chat, self._settings.capacity
+    def _waiting_chat(self) -> list[ChatMessage]:
+        return [candidate.message for candidate in self._chat.values()]
 
     def _waiting(self) -> list[ChatMessage]:
-        return [*self._money.values(), *self._chat.values()]
+        return [*self._money.values(), *self._waiting_chat()]
 
     def _remove(self, messages: Iterable[ChatMessage], reason: Drop) -> list[ChatMessage]:
         removed = list(messages)
         for message in removed:
-            del self._lane(message)[0][message.key]
+            self._money.pop(message.key, None)
+            self._chat.pop(message.key, None)
             self._drop(message, reason)
         return removed
 
     def _drop(self, message: ChatMessage, reason: Drop) -> None:
         self._on_drop(message, reason)
+
+
+def _amount(message: ChatMessage) -> float:
+    return message.amount if message.amount > 0 else float(message.kind in ("sub", "gift"))
+
+
+def _tier(message: ChatMessage) -> int:
+    worth = _amount(message) * _WORTH.get(message.kind, 1.0)
+    return next((tier for tier, least in enumerate(_TIERS) if worth >= least), len(_TIERS))

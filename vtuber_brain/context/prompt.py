@@ -47,6 +47,8 @@ def build(
     notes = [f"{name} {quote(fact, MAX_FACT_CHARS)}." for fact in facts if fact.strip()]
     if mood is not None and mood.scores.get(mood.sentiment, 0.0) >= SURE_MOOD and mood.sentiment in _FEELINGS:
         notes.append(_FEELINGS[mood.sentiment].format(name=name))
+    if message.num_asking > 1:
+        notes.append(f"{message.num_asking} viewers say the same.")
     words = _words(persona, message, clean_text)
     last = f"({' '.join(notes)})\n{words}" if notes else words
     return [*opening(persona), *_past(persona, recalled, settings), _as("user", last)]
