@@ -30,7 +30,8 @@ def measure() -> Table:
         ratios = [f"{speeds[OURS][n].decode / found[n].decode:.2f}x" for n in range(len(CROWDS))]
         table.rows.append([name, *(f"{one.decode:.0f} / {one.whole:.0f}" for one in found), *ratios])
     table.notes.append(
-        "Median of three rounds; one round at 32, and of the two slowest. Aims, for decode: 1.5x of `generate` at 1 and 8 requests, 3x of continuous batching. `generate` and PEFT are "
+        "Median of three rounds; one round at 32, and of the two slowest. Aims, for decode: 1.5x of `generate` at 1 "
+        "and 8 requests, 3x of continuous batching. `generate` and PEFT are "
         "given prompts of one length, so that they pad nothing. int8 weights change what the model says a little: on "
         "22,000 tokens of dialogue its perplexity is 5.96 instead of 5.93."
     )

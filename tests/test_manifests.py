@@ -9,7 +9,6 @@ from tests.support.plugins import install, plant
 from vtuber_brain.config import shipped
 from vtuber_brain.manifests import Found, Manifest, PluginStatus, find, folders
 from vtuber_brain.plugin_api import API_VERSION
-from vtuber_brain.plugins import survey
 
 
 def only(place: Path) -> Found:
@@ -46,17 +45,18 @@ def test_the_first_of_a_name_counts(tmp_path):
         ({"colour": '"red"'}, "colour: Extra inputs are not permitted"),
         ({"name": '"Good!"'}, "name: String should match"),
         ({"summary": "unquoted"}, "plugin.toml: Invalid value"),
+        ({"summary": "[" * 5000}, "plugin.toml: maximum recursion depth"),
     ],
 )
-def test_a_manifest_that_cannot_be_read_is_broken_even_when_off(tmp_path, changes, told):
+def test_a_manifest_that_cannot_be_read_is_refused_even_when_off(tmp_path, changes, told):
     plant(tmp_path, "good", **changes)
     for turned_on in (True, False):
         status = only(tmp_path).status(turned_on)
-        assert (status.name, status.state) == ("good", "broken")
+        assert (status.name, status.state) == ("good", "refused")
         assert told in status.detail
 
 
-def test_a_manifest_in_another_encoding_or_out_of_reach_is_broken(tmp_path):
+def test_a_manifest_in_another_encoding_or_out_of_reach_is_refused(tmp_path):
     plant(tmp_path, "good").joinpath("plugin.toml").write_bytes(b'name = "\xff"\n')
     assert "codec" in only(tmp_path).status(True).detail
     bare = tmp_path / "second" / "bare"
@@ -74,10 +74,10 @@ def test_a_manifest_in_another_encoding_or_out_of_reach_is_broken(tmp_path):
         ({"requires": '["pydantic", "=3"]'}, "'=3' is no requirement"),
     ],
 )
-def test_what_does_not_fit_is_broken_when_on_and_off_with_the_reason_when_off(tmp_path, changes, told):
+def test_what_does_not_fit_is_refused_when_on_and_off_with_the_reason_when_off(tmp_path, changes, told):
     plant(tmp_path, "good", **changes)
     found = only(tmp_path)
-    assert (found.status(True).state, found.status(False).state) == ("broken", "off")
+    assert (found.status(True).state, found.status(False).state) == ("refused", "off")
     assert told in found.status(True).detail
     assert told in found.status(False).detail
 
@@ -95,23 +95,31 @@ def test_an_installed_plugin_is_found_without_importing_it_or_what_it_is_in(tmp_
     assert not {"flute_plugin", "orchestra", "orchestra.flute"} & sys.modules.keys()
 
 
-def test_an_installed_plugin_without_a_package_or_a_manifest_is_broken(tmp_path, monkeypatch):
+def test_an_installed_plugin_without_a_package_or_a_manifest_is_refused(tmp_path, monkeypatch):
     install(tmp_path, "flute_plugin", "flute", monkeypatch).joinpath("plugin.toml").unlink()
     assert "plugin.toml: No such file" in only(tmp_path / "elsewhere").status(True).detail
     tmp_path.joinpath("flute_plugin").rename(tmp_path / "gone")
     assert "plugin.toml: No such file" in only(tmp_path / "elsewhere").status(True).detail
 
 
-def test_survey_names_what_is_on_off_broken_and_absent_and_imports_nothing(tmp_path):
+def test_an_entry_point_that_names_no_module_is_refused(tmp_path, monkeypatch):
+    install(tmp_path, "flute_plugin", "flute", monkeypatch)
+    tmp_path.joinpath("flute-1.0.dist-info", "entry_points.txt").write_text("[vtuber_brain.plugins]\nflute = 1 2 3\n")
+    status = only(tmp_path / "elsewhere").status(True)
+    assert (status.state, status.detail) == ("refused", "its entry point '1 2 3' names no module")
+
+
+def test_the_statuses_name_what_is_on_off_refused_and_absent_and_imports_nothing(tmp_path):
     plant(tmp_path, "alto")
     plant(tmp_path, "bass", api="7")
     plant(tmp_path, "cello")
-    statuses = survey({"bass": {}, "cello": {}, "drum": {}}, [tmp_path, tmp_path / "absent"])
+    wanted = {"bass", "cello", "drum"}
+    statuses = [one.status(one.name in wanted) for one in find([tmp_path, tmp_path / "absent"], wanted)]
     assert [(one.name, one.state) for one in statuses] == [
         ("alto", "off"),
-        ("bass", "broken"),
+        ("bass", "refused"),
         ("cello", "on"),
-        ("drum", "broken"),
+        ("drum", "refused"),
     ]
     assert str(tmp_path) in statuses[3].detail
     assert not {f"vtuber_brain_plugin_{name}" for name in ("alto", "bass", "cello")} & sys.modules.keys()
@@ -121,7 +129,8 @@ def test_looked_for_are_the_shipped_ones_first_and_then_the_operators(tmp_path, 
     monkeypatch.setenv("VTB_STATE_DIR", str(tmp_path))
     assert folders() == [shipped("plugins"), tmp_path / "plugins"]
     plant(tmp_path / "plugins", "mine")
-    assert [(one.name, one.state) for one in survey({})] == [("console_echo", "off"), ("mine", "off")]
+    found = [(one.name, one.status(False).state) for one in find(folders())]
+    assert found == [("_template", "off"), ("console_echo", "off"), ("mine", "off"), ("viewer_greeter", "off")]
 
 
 def test_the_document_names_every_key_of_the_manifest():

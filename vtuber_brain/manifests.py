@@ -2,7 +2,7 @@
 
 import importlib.util
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 GROUP = "vtuber_brain.plugins"
 Hook = Literal["source", "judge", "recall", "sink"]
-State = Literal["off", "on", "broken"]
+State = Literal["off", "on", "failed", "refused"]
 
 
 class Manifest(BaseModel):
@@ -27,7 +27,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="as in [plugins.NAME], and the folder's name")
+    name: str = Field(pattern=r"^[a-z_][a-z0-9_]*$", description="as in [plugins.NAME], and the folder's name")
     version: str = Field(description="the plugin's own version")
     api: int = Field(description="the version of vtuber_brain.plugin_api it was written for")
     summary: str = Field(description="one line for people")
@@ -37,7 +37,11 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class PluginStatus:
-    """How one plugin is; `detail` is the reason where something is wrong with it, else its summary."""
+    """How one plugin is; `detail` is the reason where something is wrong with it, else its summary.
+
+    `refused`: its manifest cannot be read or does not fit, nothing of it was imported. `failed`: it could not be set
+    up, or one of its hooks is left alone because it keeps failing.
+    """
 
     name: str
     version: str
@@ -59,8 +63,8 @@ class Found:
     def status(self, turned_on: bool) -> PluginStatus:
         """What becomes of it, as far as can be told without importing it."""
         if self.manifest is None:
-            return PluginStatus(self.name, "", "broken", self.fault)
-        state: State = "off" if not turned_on else "broken" if self.fault else "on"
+            return PluginStatus(self.name, "", "refused", self.fault)
+        state: State = "off" if not turned_on else "refused" if self.fault else "on"
         detail = self.fault or self.manifest.summary
         return PluginStatus(self.name, self.manifest.version, state, detail, tuple(self.manifest.hooks))
 
@@ -70,13 +74,19 @@ def folders() -> list[Path]:
     return [shipped("plugins"), state_dir() / "plugins"]
 
 
-def find(places: Sequence[Path]) -> list[Found]:
-    """Every plugin in these folders and among the installed packages, by name. The first of a name counts."""
+def find(places: Sequence[Path], wanted: Collection[str] = ()) -> list[Found]:
+    """Every plugin in these folders and among the installed packages, by name. The first of a name counts.
+
+    One that is `wanted` and not there is among them, with that as its fault.
+    """
     found: dict[str, Found] = {}
     for one in [*_in_folders(places), *_installed()]:
         first = found.setdefault(one.name, one)
         if first is not one:
             log.warning("plugin_hidden", plugin=one.name, folder=str(one.folder), by=str(first.folder))
+    absent = f"there is no such plugin, neither in {' nor in '.join(map(str, places))} nor installed"
+    for name in wanted:
+        found.setdefault(name, Found(name, Path(), fault=absent))
     return [found[name] for name in sorted(found)]
 
 
@@ -88,7 +98,10 @@ def _in_folders(places: Sequence[Path]) -> Iterator[Found]:
 
 def _installed() -> Iterator[Found]:
     for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
-        yield _read(Found(entry.name, _folder(entry.module) or Path(entry.module), entry.module))
+        if entry.pattern.match(entry.value) is None:
+            yield Found(entry.name, Path(), fault=f"its entry point {entry.value!r} names no module")
+        else:
+            yield _read(Found(entry.name, _folder(entry.module) or Path(entry.module), entry.module))
 
 
 def _folder(module: str) -> Path | None:
@@ -109,7 +122,7 @@ def _read(found: Found) -> Found:
     except ValidationError as error:
         wrong = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         return replace(found, fault=f"plugin.toml: {'; '.join(wrong)}")
-    except ValueError as error:  # neither UTF-8 nor TOML
+    except (ValueError, RecursionError) as error:  # neither UTF-8 nor TOML, or TOML too deep to read
         return replace(found, fault=f"plugin.toml: {error}")
     return replace(found, manifest=manifest, fault="; ".join(_faults(found.name, manifest)))
 

@@ -1,11 +1,15 @@
 """All that a plugin may import: the four hooks, as protocols, and the registry it hangs them on.
 
-Our own sources, judges and sinks have the same shapes and come through the same registry.
+Our own sources, judges and sinks have the same shapes. docs/plugins.md tells what a plugin may rely on, hook by hook.
 """
 
+import math
+import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, get_args
 
+from vtuber_brain.errors import Refused, Unavailable, WireError
 from vtuber_brain.messages import (
     Author,
     ChatMessage,
@@ -14,8 +18,10 @@ from vtuber_brain.messages import (
     Event,
     Incoming,
     Judged,
+    Kind,
     Mood,
     Retraction,
+    Scope,
     Turn,
     Utterance,
     Verdict,
@@ -33,7 +39,10 @@ class Source(Protocol):
     name: str
 
     async def run(self, deliver: Deliver) -> None:
-        """Deliver messages and retractions until cancelled. Raise `Unavailable` to be started again later."""
+        """Deliver messages and retractions until cancelled.
+
+        Raise `Unavailable` to be started again later, `Refused` to be given up.
+        """
 
 
 class Judge(Protocol):
@@ -66,6 +75,10 @@ class Sink(Protocol):
 class Registry(Protocol):
     """What `setup(registry, settings)` of a plugin is given."""
 
+    @property
+    def state_dir(self) -> Path:
+        """A folder of this plugin's own, for what it must not forget. It exists. Raises OSError when it cannot."""
+
     def add_source(self, source: Source) -> None:
         """Chat that the daemon keeps running and answers."""
 
@@ -79,6 +92,47 @@ class Registry(Protocol):
         """Somebody to tell every event."""
 
 
+_CODE = re.compile(r"[a-z0-9_]{1,64}")
+_KINDS, _SCOPES = frozenset(get_args(Kind)), frozenset(get_args(Scope))
+
+
+def checked_incoming(incoming: object) -> Incoming:
+    """What a source delivered, if the rest of the daemon can rely on it. Raises WireError else."""
+    match incoming:
+        case ChatMessage(source=str(), id=str(), text=str(), author=Author(id=str(), name=str(), roles=tuple())):
+            roles, numbers = incoming.author.roles, (incoming.at, incoming.received_s, incoming.amount)
+            if _all_str(roles) and all(map(_is_number, numbers)) and incoming.kind in _KINDS:
+                return incoming
+        case Retraction(source=str(), target_id=str() | None) if incoming.scope in _SCOPES and _is_number(incoming.at):
+            return incoming
+    raise WireError(f"a source delivered a {type(incoming).__name__} with a field that is not what it should be")
+
+
+def checked_verdict(verdict: object) -> Verdict:
+    """What a judge said, if it is a verdict whose reasons are codes. Raises WireError else."""
+    match verdict:
+        case Verdict(action="allow" | "deny", reasons=tuple(), text=str()):
+            # They are labels of a metric, and shown to viewers.
+            if _all_str(verdict.reasons) and all(map(_CODE.fullmatch, verdict.reasons)):
+                return verdict
+    raise WireError("a judge returned no Verdict, or one whose reasons are not short codes like too_loud")
+
+
+def checked_facts(facts: object) -> tuple[str, ...]:
+    """What a recall gave, if it is a sequence of texts. Raises WireError else."""
+    if isinstance(facts, str) or not isinstance(facts, Sequence) or not _all_str(facts):
+        raise WireError("a recall returned something else than a sequence of str")
+    return tuple(facts)
+
+
+def _all_str(values: Sequence[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
 __all__ = [
     "API_VERSION",
     "Author",
@@ -90,13 +144,20 @@ __all__ = [
     "Incoming",
     "Judge",
     "Judged",
+    "Kind",
     "Mood",
     "Recall",
+    "Refused",
     "Registry",
     "Retraction",
+    "Scope",
     "Sink",
     "Source",
     "Turn",
+    "Unavailable",
     "Utterance",
     "Verdict",
+    "checked_facts",
+    "checked_incoming",
+    "checked_verdict",
 ]

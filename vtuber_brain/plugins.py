@@ -1,42 +1,44 @@
 """Plugins: set up those that are turned on, with a registry that takes what the manifest names, and guard every call.
 
 Nothing is imported before its plugin.toml was found good, and nothing a plugin does wrong comes further than here:
-setup that fails makes it broken, a call that fails is `Unavailable`, a hook that keeps failing is left alone.
+setup that fails makes it `failed`, a call that fails is `Unavailable`, a hook that keeps failing is left alone.
 """
 
-import asyncio
 import contextlib
 import importlib.util
 import inspect
 import sys
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import structlog
 
+from vtuber_brain.config import state_dir
 from vtuber_brain.errors import JudgeDown, Refused, Unavailable
 from vtuber_brain.manifests import Found, Hook, PluginStatus, find, folders
-from vtuber_brain.plugin_api import ChatMessage, Deliver, Event, Judge, Recall, Sink, Source, Verdict
+from vtuber_brain.plugin_api import (
+    ChatMessage,
+    Deliver,
+    Event,
+    Incoming,
+    Judge,
+    Recall,
+    Sink,
+    Source,
+    Verdict,
+    checked_facts,
+    checked_incoming,
+    checked_verdict,
+)
+from vtuber_brain.runtime.driven import bounded, in_thread
+from vtuber_brain.runtime.guard import Guard, Limits, told
 from vtuber_brain.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How patient to be with a plugin: seconds, and failures in a row before a hook is left alone for `rest_s`."""
-
-    setup_s: float = 10
-    call_s: float = 1
-    max_failures: int = 5
-    rest_s: float = 60
 
 
 @dataclass
@@ -47,7 +49,8 @@ class Plugins:
     judges: list[Judge] = field(default_factory=list)
     recalls: list[Recall] = field(default_factory=list)
     sinks: list[Sink] = field(default_factory=list)
-    statuses: list[PluginStatus] = field(default_factory=list)
+    guards: list[Guard] = field(default_factory=list)
+    set_up: list[PluginStatus] = field(default_factory=list)
 
     @classmethod
     async def start(
@@ -58,98 +61,74 @@ class Plugins:
         places: Sequence[Path] | None = None,
         limits: Limits | None = None,
     ) -> Self:
+        """`load`, with a log line for each."""
+        plugins = await cls.load(turned_on, metrics, places=places, limits=limits)
+        for status in plugins.set_up:
+            tell = log.info if status.state in {"off", "on"} else log.error
+            tell("plugin", plugin=status.name, state=status.state, detail=status.detail)
+        return plugins
+
+    @classmethod
+    async def load(
+        cls,
+        turned_on: Mapping[str, Mapping[str, Any]],
+        metrics: Metrics,
+        *,
+        places: Sequence[Path] | None = None,
+        limits: Limits | None = None,
+    ) -> Self:
         """Set up, one by one, what has a table in `turned_on` (its settings). Never raises for a plugin's sake."""
         places, limits = folders() if places is None else places, limits or Limits()
-        found = {one.name: one for one in find(places)}
         plugins = cls()
-        for status in survey(turned_on, places):
+        for found in find(places, turned_on):
+            status = found.status(found.name in turned_on)
             if status.state == "on":
-                setup = partial(_set_up, found[status.name], dict(turned_on[status.name]))
+                setup = partial(_set_up, found, dict(turned_on[found.name]))
                 status = await plugins._turn_on(status, setup, metrics, limits)
-            plugins.statuses.append(status)
-            log.info("plugin", plugin=status.name, state=status.state, detail=status.detail)
+            if status.state != "off":
+                metrics.up.labels(f"plugin_{status.name}").set_function(partial(plugins._is_up, status.name))
+            plugins.set_up.append(status)
         return plugins
+
+    @property
+    def statuses(self) -> list[PluginStatus]:
+        """How each plugin is now, by name: one with a hook that is left alone is `failed` for as long."""
+        troubles: dict[str, str] = {}
+        for guard in self.guards:
+            if (trouble := guard.trouble) is not None:
+                troubles.setdefault(guard.plugin, trouble)
+        return [
+            replace(status, state="failed", detail=troubles[status.name]) if status.name in troubles else status
+            for status in self.set_up
+        ]
+
+    def _is_up(self, name: str) -> bool:
+        return any(status.state == "on" for status in self.statuses if status.name == name)
 
     async def _turn_on(
         self,
         status: PluginStatus,
-        setup: "Callable[[OnePluginsRegistry], Awaitable[None]]",
+        setup: "Callable[[OnePluginsRegistry], Coroutine[Any, Any, None]]",
         metrics: Metrics,
         limits: Limits,
     ) -> PluginStatus:
         registry = OnePluginsRegistry(status, limits, metrics)
-        try:
-            await Guard(status.name, "setup", limits, metrics).call(setup, registry, timeout_s=limits.setup_s)
-        except Unavailable as error:
-            return replace(status, state="broken", detail=str(error))
-        finally:
-            registry.closed = True
-        self.sources += registry.added.sources
-        self.judges += registry.added.judges
-        self.recalls += registry.added.recalls
-        self.sinks += registry.added.sinks
+        outcome = await bounded(partial(setup, registry), limits.setup_s, limits.grace_s, lambda _step_s: None)
+        registry.closed = True
+        if outcome.late is not None or outcome.error is not None:
+            metrics.errors.labels(f"plugin_{status.name}").inc()
+            reason = told(outcome, limits.setup_s, with_words=True)
+            return replace(status, state="failed", detail=f"its setup failed: {reason}")
+        for kind in ("sources", "judges", "recalls", "sinks", "guards"):
+            getattr(self, kind).extend(getattr(registry.added, kind))
         return status
 
 
-def survey(turned_on: Mapping[str, Any], places: Sequence[Path] | None = None) -> list[PluginStatus]:
-    """How each plugin is, as far as can be told without importing it. A name turned on and not found is broken."""
-    places = folders() if places is None else places
-    found = find(places)
-    absent = f"there is no such plugin, neither in {' nor in '.join(map(str, places))} nor installed"
-    missing = sorted(turned_on.keys() - {one.name for one in found})
-    return [
-        *(one.status(one.name in turned_on) for one in found),
-        *(PluginStatus(name, "", "broken", absent) for name in missing),
-    ]
-
-
-class Guard:
-    """Stands at one hook of one plugin: a time for each call, and after too many failures in a row, a rest.
-
-    It cannot stop code that blocks the event loop or that swallows its own cancellation.
-    """
-
-    def __init__(self, plugin: str, hook: str, limits: Limits, metrics: Metrics) -> None:
-        self.limits = limits
-        self._plugin, self._hook, self._metrics = plugin, hook, metrics
-        self._num_failures = 0
-        self._resting_until_s = 0.0
-
-    async def call(self, function: Callable[..., Awaitable[T]], *arguments: Any, timeout_s: float | None) -> T:
-        """What the plugin returns. Raises Unavailable, with the cause, when it fails, is late or is left alone."""
-        if (rest_s := self._resting_until_s - time.monotonic()) > 0:
-            raise Unavailable(f"the {self._hook} of {self._plugin} failed too often: left alone for {rest_s:.0f} s")
-        cause: BaseException
-        try:
-            async with asyncio.timeout(timeout_s) as limit:
-                result = await function(*arguments)
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            cause = error
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary "one plugin call"
-            cause = error
-        else:
-            self._num_failures = 0
-            return result
-        reason = f"no answer within {timeout_s} s" if limit.expired() else f"{type(cause).__name__}: {cause}"
-        self._count(reason)
-        raise Unavailable(f"the {self._hook} of {self._plugin} failed: {reason}") from cause
-
-    def _count(self, reason: str) -> None:
-        self._metrics.errors.labels(f"plugin_{self._plugin}").inc()
-        self._num_failures += 1
-        if self._num_failures >= self.limits.max_failures:
-            self._resting_until_s = time.monotonic() + self.limits.rest_s
-        log.warning("plugin_failed", plugin=self._plugin, hook=self._hook, reason=reason, in_a_row=self._num_failures)
-
-
 class _Guarded:
-    """A plugin's object behind its guard, under the plugin's object's own name."""
+    """A plugin's object behind its guard. Its name begins with the plugin's, so that it can be no part of ours."""
 
     def __init__(self, inner: Any, guard: Guard) -> None:
-        self.name: str = inner.name
+        self.name = f"{guard.plugin}.{inner.name}"
         self._inner, self._guard = inner, guard
 
 
@@ -158,11 +137,16 @@ class _Source(_Guarded):
 
     async def run(self, deliver: Deliver) -> None:
         """Run it for as long as it likes. Raises Refused when it does, and Unavailable for all else that ends it."""
+
+        async def checked(incoming: Incoming) -> None:
+            await deliver(checked_incoming(incoming))
+            self._guard.worked()
+
         try:
-            await self._guard.call(self._inner.run, deliver, timeout_s=None)
+            await self._guard.call(partial(self._inner.run, checked), None)
         except Unavailable as error:
             if isinstance(error.__cause__, Refused):
-                raise error.__cause__ from None
+                raise Refused(str(error)) from error
             raise
 
 
@@ -172,15 +156,12 @@ class _Judge(_Guarded):
     async def judge(self, message: ChatMessage) -> Verdict:
         """Its verdict. Raises JudgeDown when there is none."""
         try:
-            return await self._guard.call(self._ask, message, timeout_s=self._guard.limits.call_s)
+            return await self._guard.call(partial(self._ask, message), self._guard.limits.judge_s)
         except Unavailable as error:
             raise JudgeDown(str(error)) from error
 
     async def _ask(self, message: ChatMessage) -> Verdict:
-        verdict = await self._inner.judge(message)
-        if not isinstance(verdict, Verdict):
-            raise TypeError(f"judge returned {type(verdict).__name__}, not a Verdict")
-        return verdict
+        return checked_verdict(await self._inner.judge(message))
 
 
 class _Recall(_Guarded):
@@ -189,15 +170,12 @@ class _Recall(_Guarded):
     async def recall(self, message: ChatMessage) -> Sequence[str]:
         """What it remembers; nothing when it fails."""
         try:
-            return await self._guard.call(self._ask, message, timeout_s=self._guard.limits.call_s)
+            return await self._guard.call(partial(self._ask, message), self._guard.limits.recall_s)
         except Unavailable:
             return ()
 
     async def _ask(self, message: ChatMessage) -> tuple[str, ...]:
-        facts = await self._inner.recall(message)
-        if isinstance(facts, str) or not all(isinstance(fact, str) for fact in facts):
-            raise TypeError("recall returned something else than a sequence of str")
-        return tuple(facts)
+        return checked_facts(await self._inner.recall(message))
 
 
 class _Sink(_Guarded):
@@ -206,7 +184,7 @@ class _Sink(_Guarded):
     async def emit(self, event: Event) -> None:
         """Hand the event over. That it fails is counted, and no concern of whoever said something."""
         with contextlib.suppress(Unavailable):
-            await self._guard.call(self._inner.emit, event, timeout_s=self._guard.limits.call_s)
+            await self._guard.call(partial(self._inner.emit, event), self._guard.limits.emit_s)
 
 
 class OnePluginsRegistry:
@@ -216,6 +194,13 @@ class OnePluginsRegistry:
         self._status, self._limits, self._metrics = status, limits, metrics
         self.added = Plugins()
         self.closed = False
+
+    @property
+    def state_dir(self) -> Path:
+        """`plugin_state/NAME` in the state folder, made when it is asked for."""
+        folder = state_dir() / "plugin_state" / self._status.name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
 
     def add_source(self, source: Source) -> None:
         """Take a source."""
@@ -241,16 +226,27 @@ class OnePluginsRegistry:
         named = isinstance(getattr(thing, "name", None), str)
         if not named or not inspect.iscoroutinefunction(getattr(thing, method, None)):
             raise Refused(f"its {hook} needs a `name` and an `async def {method}`")
-        return Guard(self._status.name, hook, self._limits, self._metrics)
+        guard = Guard(self._status.name, hook, self._limits, self._metrics)
+        self.added.guards.append(guard)
+        return guard
 
 
 async def _set_up(found: Found, settings: dict[str, Any], registry: OnePluginsRegistry) -> None:
     # In a thread, because an import may take long, or for ever.
-    module = await asyncio.to_thread(_import, found)
+    module = await in_thread(partial(_attempt, found))
+    if isinstance(module, BaseException):
+        raise module
     setup = getattr(module, "setup", None)
     if not inspect.iscoroutinefunction(setup):
         raise Refused("it has no `async def setup(registry, settings)`")
     await setup(registry, settings)
+
+
+def _attempt(found: Found) -> ModuleType | BaseException:
+    try:
+        return _import(found)
+    except BaseException as error:  # noqa: BLE001 - the boundary "one plugin call"
+        return error
 
 
 def _import(found: Found) -> ModuleType:
