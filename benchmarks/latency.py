@@ -41,7 +41,9 @@ def measure() -> Table:
 
 
 async def _crowd(crowd: int) -> list[float]:
-    async with demo(VTB_ENGINE__NUM_SLOTS="8", VTB_SPEECH__THINKING="8") as live:
+    crowded = {"VTB_ENGINE__NUM_SLOTS": "8", "VTB_SPEECH__THINKING": "8"}
+    all_answered = {"VTB_CHOICE__FOLD_LIKENESS": "2"}  # the viewers share ten lines
+    async with demo(**crowded, **all_answered) as live:
         await first_words_s(live.url, "warm-up", LINES[:2])
         lines = LINES * (ROUNDS if crowd == 1 else 1)
         viewers = [first_words_s(live.url, f"viewer{n}", lines[n:] + lines[:n]) for n in range(crowd)]
