@@ -30,8 +30,8 @@ ROOM_OF = {
     **dict.fromkeys(["environment", "sections"], "config"),
     "manifests": "plugins",
     **dict.fromkeys(["cast", "floor", "publisher", "replies", "roles"], "pipeline"),
-    **dict.fromkeys(["check", "commands", "judging", "plan"], "app"),
-    **dict.fromkeys(["__main__", "console", "stage"], "cli"),
+    **dict.fromkeys(["check", "commands", "judging", "parts", "plan"], "app"),
+    **dict.fromkeys(["__main__", "console", "stage", "twitch_commands"], "cli"),
 }
 DAEMON_ENGINE = {"engine", "engine.api", "engine.wire", "engine.client"} | {
     f"engine.{name}" for name in ("remote", "chunks", "endpoints", "served", "server")

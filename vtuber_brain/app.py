@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from vtuber_brain import parts
 from vtuber_brain.bus import topics
 from vtuber_brain.bus.broker import EmbeddedBroker
 from vtuber_brain.bus.control import Control, ControlResult
@@ -20,8 +21,6 @@ from vtuber_brain.chat.inbox import Inbox
 from vtuber_brain.chat.websocket import WebSocketChat
 from vtuber_brain.commands import Commands
 from vtuber_brain.context.memory import Memory
-from vtuber_brain.engine.api import Engine, OnState
-from vtuber_brain.engine.client import LocalEngine
 from vtuber_brain.errors import ConfigError, Refused, Unavailable
 from vtuber_brain.messages import Event, Incoming
 from vtuber_brain.pipeline import Pipeline
@@ -36,7 +35,6 @@ from vtuber_brain.runtime.health import Health
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.runtime.retry import backoff
 from vtuber_brain.sections import BusSettings
-from vtuber_brain.sentiment.classifier import Classifier
 from vtuber_brain.sentiment.judge import Judge
 from vtuber_brain.transcripts.store import Transcripts
 
@@ -92,11 +90,13 @@ class App:
             on_control=self._obey,
             on_state=lambda up, reason: self._health.set("bus", up, reason),
         )
-        self._engine = _engine(plan, metrics, self._watch("engine"))
-        self._classifier = _classifier(plan, metrics, self._watch("classifier"))
+        self._engine = parts.engine(plan, metrics, self._watch("engine"))
+        self._classifier = parts.classifier(plan, metrics, self._watch("classifier"))
         ask = self._classifier.mood if self._classifier is not None else None
         self._judge = Judge(settings.sentiment, plan.rules, ask, metrics, plugins.judges)
+        self._twitch = parts.twitch(settings.twitch, metrics, self._health)
         own_sinks: list[Sink] = [self._bus, *([self._chat] if self._chat is not None else [])]
+        own_sinks += [chat.replies for chat in self._twitch if chat.replies is not None]
         self._publisher = Publisher(self._record, own_sinks, metrics, plugins.sinks)
         self._cast = Cast(
             plan.persona,
@@ -132,10 +132,11 @@ class App:
     async def run(self, config: Path | None, on_started: OnStarted) -> None:
         """Start every part, serve until told to stop, drain, and stop them."""
         stop = asyncio.Event()
-        sources: list[Source] = [*([self._chat] if self._chat is not None else []), *self._plugins.sources]
+        web: list[Source] = [self._chat] if self._chat is not None else []
+        sources: list[Source] = [*web, *self._twitch, *self._plugins.sources]
         with _signals(stop, lambda: self._reload(config)):
             async with asyncio.TaskGroup() as group:
-                parts = [
+                running = [
                     group.create_task(self._bus.run(), name="bus"),
                     group.create_task(self._engine.run(), name="engine"),
                     group.create_task(self._publisher.run(), name="publisher"),
@@ -143,11 +144,11 @@ class App:
                     *(group.create_task(self._supply(source), name=f"source-{source.name}") for source in sources),
                 ]
                 if self._classifier is not None:
-                    parts.append(group.create_task(self._classifier.run(), name="classifier"))
-                parts.append(group.create_task(self._announce(on_started), name="announce"))
+                    running.append(group.create_task(self._classifier.run(), name="classifier"))
+                running.append(group.create_task(self._announce(on_started), name="announce"))
                 await stop.wait()
                 await self._drain()
-                for part in parts:
+                for part in running:
                     part.cancel()
 
     async def _announce(self, on_started: OnStarted) -> None:
@@ -239,21 +240,6 @@ class App:
 
     def _watch(self, part: str) -> Callable[[State, str], None]:
         return lambda state, reason: self._health.set(part, state == "ready", reason or state)
-
-
-def _engine(plan: Plan, metrics: Metrics, on_state: OnState) -> Engine:
-    settings = plan.settings
-    if plan.model is not None:
-        return LocalEngine(plan.model, settings.engine, settings.model, metrics, on_state)
-    from vtuber_brain.engine.remote import RemoteEngine  # only who uses servers pays for importing their client
-
-    return RemoteEngine(settings.remote, settings.engine.deadline_s, metrics, on_state)
-
-
-def _classifier(plan: Plan, metrics: Metrics, watch: Callable[[State, str], None]) -> Classifier | None:
-    if plan.classifier is None:
-        return None
-    return Classifier(plan.classifier, plan.classifier_lora, plan.settings.sentiment, metrics, watch)
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ CHAT_URL = "ws://127.0.0.1:8766/chat"
 app = App(name="vtuber-brain", help="The brain of a VTuber as a service.")
 transcripts = App(name="transcripts", help="What was heard and said.")
 models = App(name="models", help="The bundled models.")
+app.command("vtuber_brain.twitch_commands:twitch", name="twitch", help="The accounts in Twitch's chat.")
 app.command("vtuber_brain.stage:persona", name="persona", help="Who is on stage in the running daemon.")
 app.command(transcripts)
 app.command(models)

@@ -159,7 +159,9 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
     remote = settings.remote
     for number, url in enumerate(remote.urls, 1):
         if not url.startswith(("http://", "https://")):
-            yield Problem("remote.urls", f"number {number} is no http or https URL", "Write it like http://HOST:8000/v1")
+            yield Problem(
+                "remote.urls", f"number {number} is no http or https URL", "Write it like http://HOST:8000/v1"
+            )
     if engine.kind == "openai" and not remote.urls:
         yield Problem("remote.urls", "engine.kind is openai, and no server is named", "Give at least one base URL")
     if engine.kind == "openai" and not remote.model:

@@ -302,3 +302,15 @@ def test_the_books_balance_whatever_happens(steps):
     taken.update(desk.take_all())
     assert offered == taken + Counter(id_ for id_, _ in desk.drops)
     assert len(desk.inbox) == 0
+
+
+def test_a_timeout_ends_and_never_shortens_a_ban():
+    desk = Desk()
+    desk.inbox.retract(Retraction("websocket", "author", "loud", desk.now_s, until=desk.now_s + 10))
+    assert desk.offer("a", author="loud") is Drop.BANNED
+    desk.now_s += 11
+    assert desk.offer("b", author="loud") is None
+    desk.inbox.retract(Retraction("websocket", "author", "rude", desk.now_s))
+    desk.inbox.retract(Retraction("websocket", "author", "rude", desk.now_s, until=desk.now_s + 1))
+    desk.now_s += 100
+    assert desk.offer("c", author="rude") is Drop.BANNED

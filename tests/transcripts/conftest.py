@@ -47,8 +47,8 @@ class Events:
         reply_id = reply_id or f"r-{message.id}"
         return Turn(reply_id, message, outcome, persona="mori", model="tiny", release="v1", **fields)
 
-    def retraction(self, scope="message", target="m1", at=1010.0, source="websocket"):
-        return Retraction(source, scope, target, at)
+    def retraction(self, scope="message", target="m1", at=1010.0, source="websocket", until=None):
+        return Retraction(source, scope, target, at, until)
 
 
 @pytest.fixture

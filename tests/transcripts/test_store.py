@@ -131,6 +131,14 @@ class TestRetractions:
         rows = query("SELECT message_id, retracted_at FROM messages ORDER BY id")
         assert rows == [("m1", 1010.0), ("m2", 1011.0), ("m3", 1012.0), ("m4", None)]
 
+    async def test_of_an_author_in_timeout_only_until_it_ends(self, opened, query, events):
+        async with opened() as transcripts:
+            await transcripts.append(events.retraction("author", "loud", at=1010.0, until=1020.0))
+            await transcripts.append(events.message("m1", "loud", at=1015.0))
+            await transcripts.append(events.message("m2", "loud", at=1021.0))
+        rows = query("SELECT message_id, retracted_at FROM messages ORDER BY id")
+        assert rows == [("m1", 1010.0), ("m2", None)]
+
     async def test_an_author_in_every_stream(self, opened, query, events):
         for n in range(2):
             async with opened() as transcripts:

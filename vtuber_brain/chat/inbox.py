@@ -73,7 +73,7 @@ class Inbox:
         self._arrived = asyncio.Event()
         self._seen = Recent(settings.dedupe)
         self._retracted = Recent(settings.dedupe)
-        self._banned = Recent(MAX_BANNED)
+        self._banned: OrderedDict[Hashable, float] = OrderedDict()
         self._cleared: dict[str, float] = {}
         self._authors: OrderedDict[Key, Bucket] = OrderedDict()
         metrics.inbox.labels("chat").set_function(lambda: len(self._chat))
@@ -162,7 +162,7 @@ class Inbox:
         author = (message.source, message.author.id)
         if not self._seen.add(message.key) or message.key in self._chat or message.key in self._money:
             return Drop.DUPLICATE
-        if author in self._banned:
+        if message.at <= self._banned.get(author, -math.inf):
             return Drop.BANNED
         if message.key in self._retracted or message.at <= self._cleared.get(message.source, -math.inf):
             return Drop.RETRACTED
@@ -185,7 +185,10 @@ class Inbox:
         target = (retraction.source, retraction.target_id)
         match retraction.scope:
             case "author":
-                self._banned.add(target)
+                until = math.inf if retraction.until is None else retraction.until
+                self._banned[target] = max(until, self._banned.pop(target, -math.inf))
+                if len(self._banned) > MAX_BANNED:
+                    self._banned.popitem(last=False)
                 return Drop.BANNED
             case "message":
                 self._retracted.add(target)

@@ -24,6 +24,8 @@ _DIRECTIONS = {
     "gift": ("gives subscriptions to others", ", {} of them"),
     "raid": ("arrives with a raid", " of {} viewers"),
     "redeem": ("redeems a reward", ""),
+    "follow": ("begins to follow", ""),
+    "announcement": ("makes an announcement", ""),
 }
 _FEELINGS = {"negative": "{name} sounds unhappy.", "positive": "{name} sounds happy."}
 
@@ -80,7 +82,7 @@ def _words(persona: Persona, message: ChatMessage, text: str) -> str:
     name = _speaker(persona, message)
     said = quote(text, MAX_TEXT_CHARS)
     spoken = f"{name}: {said}" if said else ""
-    if not message.is_money:
+    if message.kind not in _DIRECTIONS:
         return spoken or f"{name}:"
     return f"({name} {_direction(message)}.)\n{spoken}".rstrip()
 

@@ -36,12 +36,13 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, coalesce(
     (SELECT min(at) FROM retractions
         WHERE stream_id = ?1 AND source = ?2 AND scope = 'message' AND target_id = ?3),
     (SELECT min(at) FROM retractions
-        WHERE stream_id = ?1 AND source = ?2 AND scope = 'author' AND target_id = ?4),
+        WHERE stream_id = ?1 AND source = ?2 AND scope = 'author' AND target_id = ?4
+            AND (until IS NULL OR until >= ?10)),
     (SELECT min(at) FROM retractions
         WHERE stream_id = ?1 AND source = ?2 AND scope = 'all' AND target_id IS NULL AND at >= ?10)))
 ON CONFLICT DO NOTHING
 """
-_ADD_RETRACTION = "INSERT INTO retractions (stream_id, source, scope, target_id, at) VALUES (?, ?, ?, ?, ?)"
+_ADD_RETRACTION = "INSERT INTO retractions (stream_id, source, scope, target_id, at, until) VALUES (?, ?, ?, ?, ?, ?)"
 _RETRACT_MESSAGE = """
 UPDATE messages SET retracted_at = coalesce(retracted_at, ?1) WHERE id =
     (SELECT max(id) FROM messages WHERE source = ?2 AND message_id = ?3)
@@ -125,7 +126,7 @@ def _retraction(retraction: Retraction, stream_id: int) -> list[Statement]:
     All: what was said in the last CLEAR_REACH_S, so that a daemon started again in mid-stream reaches back far enough.
     """
     source, target, at = retraction.source, retraction.target_id, retraction.at
-    tombstone = _statement(_ADD_RETRACTION, stream_id, source, retraction.scope, target, at)
+    tombstone = _statement(_ADD_RETRACTION, stream_id, source, retraction.scope, target, at, retraction.until)
     match retraction.scope:
         case "message":
             return [tombstone, _statement(_RETRACT_MESSAGE, at, source, target)]

@@ -102,7 +102,11 @@ CREATE TABLE retractions (
 CREATE INDEX retractions_by_target ON retractions (stream_id, source, scope, target_id);
 """
 
-MIGRATIONS = (_FIRST,)
+_TIMEOUTS = """
+ALTER TABLE retractions ADD COLUMN until REAL;
+"""
+
+MIGRATIONS = (_FIRST, _TIMEOUTS)
 VERSION = len(MIGRATIONS)
 
 

@@ -1,0 +1,106 @@
+"""Between Twitch's lines and the brain: every event once, whatever line brings it how often, and none of our own doing.
+
+What is left out is counted by its reason. It keeps no message longer than a moment and judges none.
+"""
+
+import asyncio
+import time
+
+import structlog
+
+from vtuber_brain.chat.inbox import Recent
+from vtuber_brain.chat.twitch.events import NOT_IN_CHAT, Ignored, StreamState, understand
+from vtuber_brain.chat.twitch.frames import Notice
+from vtuber_brain.chat.twitch.metrics import TwitchMetrics
+from vtuber_brain.chat.twitch.replies import TwitchReplies
+from vtuber_brain.chat.twitch.twins import Twins
+from vtuber_brain.errors import Unavailable
+from vtuber_brain.messages import ChatMessage, Incoming, Retraction
+from vtuber_brain.plugin_api import Deliver
+from vtuber_brain.sections import TwitchSettings
+
+log = structlog.get_logger(__name__)
+
+MODERATORS = frozenset({"broadcaster", "moderator"})
+
+
+class Intake:
+    """Takes notices and delivers. `live` is whether the stream is on, None while nobody has said so.
+
+    What was seen is remembered over reconnections: `enter` may be called again, with the same channel.
+    """
+
+    def __init__(self, settings: TwitchSettings, metrics: TwitchMetrics, replies: TwitchReplies) -> None:
+        self._metrics, self._replies = metrics, replies
+        self._ignored_names = frozenset(name.casefold() for name in settings.ignore)
+        self._seen = Recent(settings.dedupe)
+        self._twins = Twins()
+        self._held = asyncio.Event()
+        self._deliver_to: Deliver | None = None
+        self._our_id, self._shared = "", False
+        self.live: bool | None = None
+
+    def enter(self, deliver: Deliver, *, our_id: str, channel_id: str) -> None:
+        """From now on deliver there; `our_id` is the account that writes, which may be the channel's own."""
+        self._deliver_to, self._our_id, self._shared = deliver, our_id, our_id == channel_id
+
+    async def take(self, notice: Notice) -> None:
+        """Deliver what happened, unless it was delivered before or is none of the brain's."""
+        if not self._seen.add(notice.id):
+            self._leave_out("duplicate")
+            return
+        event = understand(notice, our_id=self._our_id, at=time.time(), received_s=time.monotonic())
+        match event:
+            case ChatMessage():
+                await self._message(event)
+            case Retraction():
+                self._replies.retract(event)
+                self._twins.retract(event)
+                await self._deliver(event)
+            case StreamState(live):
+                self.live = live
+                self._metrics.live.set(live)
+                log.info("twitch_stream", live=live)
+            case Ignored():
+                self._leave_out(event.value)
+
+    async def run(self) -> None:
+        """Let go what was held for its twin, until cancelled."""
+        while True:
+            self._held.clear()
+            if (at_s := self._twins.next_s()) is None:
+                await self._held.wait()
+                continue
+            await asyncio.sleep(at_s - time.monotonic())
+            for message in self._twins.due(time.monotonic()):
+                await self._deliver(message)
+
+    async def _message(self, message: ChatMessage) -> None:
+        if self._is_own(message):
+            self._leave_out("own")
+        elif message.author.name.casefold() in self._ignored_names:
+            self._leave_out("ignored_name")
+        elif message.id.startswith(NOT_IN_CHAT) and message.kind != "follow" and message.text:
+            self._twins.hold(message, time.monotonic())
+            self._held.set()
+        else:
+            if message.kind in ("cheer", "redeem"):
+                self._twins.see(message, time.monotonic())
+            await self._deliver(message)
+
+    def _is_own(self, message: ChatMessage) -> bool:
+        """Whether we wrote it; of an account that its owner writes with too, only what we are known to have written."""
+        if message.author.id != self._our_id or message.kind not in ("chat", "cheer"):
+            return False
+        self._replies.moderates(not MODERATORS.isdisjoint(message.author.roles))
+        return not self._shared or self._replies.wrote(message.text)
+
+    async def _deliver(self, incoming: Incoming) -> None:
+        assert self._deliver_to is not None
+        try:
+            await self._deliver_to(incoming)
+        except Unavailable as error:
+            log.warning("twitch_not_stored", reason=str(error))  # Twitch could not send it again
+
+    def _leave_out(self, reason: str) -> None:
+        self._metrics.ignored.labels(reason).inc()
