@@ -42,7 +42,7 @@ def measure() -> Table:
 
 async def _crowd(crowd: int) -> list[float]:
     crowded = {"VTB_ENGINE__NUM_SLOTS": "8", "VTB_SPEECH__THINKING": "8"}
-    all_answered = {"VTB_CHOICE__FOLD_LIKENESS": "2"}  # the viewers share ten lines
+    all_answered = {"VTB_CHOICE__FOLD_LIKENESS": "2", "VTB_CHOICE__WAVE_VIEWERS": "1000"}  # they share ten lines
     async with demo(**crowded, **all_answered) as live:
         await first_words_s(live.url, "warm-up", LINES[:2])
         lines = LINES * (ROUNDS if crowd == 1 else 1)

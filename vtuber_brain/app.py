@@ -106,6 +106,13 @@ class App:
             max_loras=settings.engine.max_loras,
             on_lora=lambda up, reason: self._health.set("lora", up, reason),
         )
+        self._pipeline = self._assemble(metrics)
+        self._commands = Commands(self._pipeline, self._cast, self._engine, drain_s=settings.speech.drain_s)
+
+    def _assemble(self, metrics: Metrics) -> Pipeline:
+        """The way of a message, from the inbox to the mouth."""
+        plan, settings = self._plan, self._plan.settings
+        choice = Choice(settings.choice, lambda: self._cast.names)
         mouth = Mouth(
             self._cast,
             settings.speech,
@@ -115,8 +122,7 @@ class App:
             model=plan.model_name,
             publisher=self._publisher,
         )
-        choice = Choice(settings.choice, lambda: self._cast.names)
-        self._pipeline = Pipeline(
+        return Pipeline(
             settings,
             metrics,
             inbox=Inbox(settings.chat, choice, metrics, on_drop=self._publisher.drop),
@@ -125,9 +131,8 @@ class App:
             cast=self._cast,
             mouth=mouth,
             publisher=self._publisher,
-            recalls=plugins.recalls,
+            recalls=self._plugins.recalls,
         )
-        self._commands = Commands(self._pipeline, self._cast, self._engine, drain_s=settings.speech.drain_s)
 
     async def run(self, config: Path | None, on_started: OnStarted) -> None:
         """Start every part, serve until told to stop, drain, and stop them."""

@@ -51,29 +51,7 @@ async def connection(
     accept: Callable[[Message], None] = lambda _: None,
 ) -> AsyncIterator[Client]:
     """A connected client that hands every message to `accept`. Raises MqttError, or Refused for an impossible host."""
-
-    class Passing(asyncio.Queue[Message]):
-        """In place of aiomqtt's own queue, which is emptied too slowly in a burst and drops without a word."""
-
-        def put_nowait(self, item: Message) -> None:
-            accept(item)
-
-    client = Client(
-        settings.host,
-        settings.port,
-        username=settings.username,
-        password=settings.password.get_secret_value() if settings.password else None,
-        identifier=identifier,
-        will=will,
-        clean_session=True,
-        timeout=settings.timeout_s,
-        keepalive=KEEPALIVE_S,
-        logger=_library_log,
-        queue_type=Passing,
-        tls_context=tls,
-        # A sentence that follows a cue must not wait for the acknowledgement of the cue's packet.
-        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
-    )
+    client = _client(settings, identifier, tls, will, accept)
     opening = asyncio.create_task(client.__aenter__(), name="mqtt_open")
     try:
         await asyncio.shield(opening)
@@ -100,6 +78,37 @@ async def lost(client: Client) -> None:
     """Wait for the end of the connection: raises MqttError. No message ever comes this way (see `Passing`)."""
     async for _ in client.messages:
         raise AssertionError
+
+
+def _client(
+    settings: BusSettings,
+    identifier: str,
+    tls: ssl.SSLContext | None,
+    will: Will | None,
+    accept: Callable[[Message], None],
+) -> Client:
+    class Passing(asyncio.Queue[Message]):
+        """In place of aiomqtt's own queue, which is emptied too slowly in a burst and drops without a word."""
+
+        def put_nowait(self, item: Message) -> None:
+            accept(item)
+
+    return Client(
+        settings.host,
+        settings.port,
+        username=settings.username,
+        password=settings.password.get_secret_value() if settings.password else None,
+        identifier=identifier,
+        will=will,
+        clean_session=True,
+        timeout=settings.timeout_s,
+        keepalive=KEEPALIVE_S,
+        logger=_library_log,
+        queue_type=Passing,
+        tls_context=tls,
+        # A sentence that follows a cue must not wait for the acknowledgement of the cue's packet.
+        socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+    )
 
 
 async def _abandon(client: Client, opening: "asyncio.Task[Client]") -> None:
