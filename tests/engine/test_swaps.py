@@ -1,21 +1,25 @@
 """Loras come, change and go while requests run; each request gets what it gets alone under those it began with."""
 
 import json
+from concurrent.futures import Future
 from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.families import save_model
 from tests.support.loras import save_lora
+from vtuber_brain.engine.arrivals import Arrival, Arrivals
 from vtuber_brain.engine.core import Core
 from vtuber_brain.engine.graphs import DecodeGraphs
 from vtuber_brain.engine.load import load_runner
 from vtuber_brain.engine.loras import read_lora
 from vtuber_brain.engine.offline import generate
-from vtuber_brain.engine.wire import Configure, Delta, Failed, Generate, Sampling
-from vtuber_brain.errors import LoraRejected, RequestFailed
+from vtuber_brain.engine.wire import Configure, Delta, Failed, Generate, LoraRejected, Sampling
+from vtuber_brain.errors import LoraRejected as Rejection
+from vtuber_brain.errors import RequestFailed
 
 SHAPE = Configure(
     "",
@@ -89,7 +93,7 @@ class Stream:
         """Returns whether the lora is in; if all places are busy it has to wait."""
         try:
             installed = self.core.install(name, weights[lora]) is not None
-        except LoraRejected:
+        except Rejection:
             assert name not in self.worn
             assert len(self.worn) == SHAPE.max_loras
             return
@@ -244,6 +248,23 @@ def test_log_probabilities_come_with_the_tokens_and_are_the_models_own(runner):
     assert all(logprobs is None for _, logprobs in known["b"])
     assert sum(len(logprobs) for _, logprobs in known["a"]) == 5
     assert all(-5 < logprob <= 0 for _, logprobs in known["a"] for logprob in logprobs)
+
+
+def test_without_rows_for_beginnings_a_pin_is_a_request_like_any_other(runner, alone):
+    core = Core(runner, None, replace(SHAPE, num_pinned=0))
+    core.add(Generate("pin", token_ids=PROMPTS[0], max_tokens=1, ignore_eos=True), pin="mori")
+    events = core.step()
+    assert [event.token_ids for event in events if isinstance(event, Delta)] == [(alone[PROMPTS[0], None][0],)]
+    assert not core.busy
+
+
+def test_a_lora_that_memory_has_no_room_for_is_rejected_and_the_worker_lives(runner, wardrobe):
+    core = Core(runner, None, SHAPE)
+    with Arrivals(core, str(wardrobe[0])) as arrivals:
+        arrivals._waiting.append(Arrival("huge", Future()))
+        arrivals._waiting[0].weights.set_exception(torch.OutOfMemoryError("tried to allocate 1 TiB"))
+        arrivals.expect("mori", str(wardrobe[1][0]))
+        assert [(one.name, type(one)) for one in arrivals.install()][:1] == [("huge", LoraRejected)]
 
 
 def test_after_memory_ran_out_half_the_slots_serve_on(wardrobe, alone):

@@ -60,8 +60,8 @@ class Arrivals:
             name, weights = self._waiting[0].name, self._waiting[0].weights
             try:
                 pause_s = self._core.install(name, weights.result())
-            except Rejection as rejection:
-                answers.append(LoraRejected(name, str(rejection)))
+            except (Rejection, OSError, RuntimeError) as error:  # the last is how torch says that memory ran out
+                answers.append(LoraRejected(name, str(error)))
             else:
                 if pause_s is None:
                     break  # all places have replies running; the next to end makes room

@@ -104,13 +104,17 @@ class Core:
             self.step()
 
     def add(self, request: Generate, pin: str | None = None) -> None:
-        """Take a request in; with `pin` its prompt's beginning is kept. Raises RequestFailed when it is no use."""
+        """Take a request in; with `pin` its prompt's beginning is kept, if there are rows for that.
+
+        Raises RequestFailed when it is no use.
+        """
         if request.id in self._replies:
             raise RequestFailed("bad_request", f"a request {request.id!r} is running already")
         prompt = self._prompts.tokens(request)
         max_tokens = min(request.max_tokens, self.context - len(prompt))
         place = self._place(request)
         content_hash = place.content_hash if place is not None else None
+        pin = pin if self._configure.num_pinned else None
         job = Job(request.id, prompt, max_tokens, content_hash, request.priority, pin)
         try:
             self._scheduler.add(job)
