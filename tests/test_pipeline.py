@@ -595,3 +595,18 @@ async def test_sleep_cuts_a_reply_that_lasts():
         await brain.pipeline.sleep(0.05)
         await brain.out.until(lambda out: out.of(Turn))
     assert (brain.turns()["one"].outcome, brain.turns()["one"].reason) == ("cut", "asleep")
+
+
+async def test_what_the_player_skipped_was_not_heard_in_memory_and_transcript():
+    async with running(Brain(says("One. ", "Two. ", "Three."))) as brain:
+        await brain.pipeline.receive(message("first question"))
+        await brain.out.until(lambda out: out.of(Turn))
+        (turn,) = brain.out.of(Turn)
+        await brain.pipeline.hear(turn.reply_id, 0, "finished")
+        for seq in (1, 2):
+            await brain.pipeline.hear(turn.reply_id, seq, "skipped")
+        await brain.pipeline.receive(message("second question"))
+        await brain.out.until(lambda out: len(out.of(Turn)) == 2)
+    recorded = [record for record in brain.out.records if isinstance(record, Turn) and record.reply_id == turn.reply_id]
+    assert [(one.outcome, one.heard_text) for one in recorded][-1] == ("cut", "One.")
+    assert {"role": "assistant", "content": "One."} in brain.engine.requests[1].messages

@@ -224,9 +224,10 @@ class App:
                 self._health.set("transcripts", failing is None, failing or "")
 
     async def _hear_playback(self, playback: topics.Playback) -> None:
-        if self._transcripts is not None:
-            with contextlib.suppress(Unavailable):
+        with contextlib.suppress(Unavailable):
+            if self._transcripts is not None:
                 await self._transcripts.playback(playback.reply_id, playback.seq, playback.state, playback.at)
+            await self._pipeline.hear(playback.reply_id, playback.seq, playback.state)
 
     async def _obey(self, command: Control) -> ControlResult:
         try:

@@ -12,6 +12,7 @@ import structlog
 from vtuber_brain.cast import Cast
 from vtuber_brain.chat.inbox import Inbox
 from vtuber_brain.config import Settings
+from vtuber_brain.context.heard import Heard, Played
 from vtuber_brain.context.memory import Memory
 from vtuber_brain.context.prompt import build
 from vtuber_brain.messages import ChatMessage, Drop, Incoming, Judged, Retraction, Verdict
@@ -47,6 +48,7 @@ class Pipeline:
         self._inbox, self._judge, self._memory, self._cast, self._mouth = inbox, judge, memory, cast, mouth
         self._publisher, self._recalls = publisher, recalls
         self._thoughts: dict[str, Thought] = {}
+        self._heard = Heard()
 
     async def receive(self, incoming: Incoming) -> None:
         """What a source delivers. Returns once it is stored; raises Unavailable, having taken it in, if it is not."""
@@ -85,10 +87,17 @@ class Pipeline:
         prompt = build(
             thought.role.persona, recalled, facts, message, verdict.text, verdict.mood, self._settings.memory
         )
-        turn = await self._mouth.answer(thought, prompt)
+        turn = self._heard.close(await self._mouth.answer(thought, prompt), thought.said)
         self._inbox.said(turn.text)
         self._memory.remember(replace(turn, message=replace(message, text=verdict.text)))
         await self._publisher.publish(turn)
+
+    async def hear(self, reply_id: str, seq: int, played: Played) -> None:
+        """What the player says it did with one sentence: memory and transcript keep what was heard (law 5)."""
+        turn = self._heard.note(reply_id, seq, played)
+        if turn is not None:
+            self._memory.correct(turn)
+            await self._publisher.record(turn)
 
     def retract(self, retraction: Retraction) -> None:
         """Take words back wherever they are by now (law 3): waiting, being answered, remembered."""

@@ -6,7 +6,7 @@ them in when their turn ends after the retraction.
 
 import re
 from collections import OrderedDict, deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vtuber_brain.context.facts import Fact, extract
 from vtuber_brain.context.quote import quote
@@ -25,6 +25,7 @@ class Exchange:
 
     message: ChatMessage
     heard_text: str
+    reply_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,14 @@ class Memory:
         self._learn(message)
         # A small model that sees itself go in circles goes on in circles.
         if turn.heard_text.strip() and not _CIRCLE.search(turn.heard_text):
-            self._window.append(Exchange(message, turn.heard_text))
+            self._window.append(Exchange(message, turn.heard_text, turn.reply_id))
+
+    def correct(self, turn: Turn) -> None:
+        """Less was heard of a reply than was thought when it ended."""
+        kept = [
+            replace(one, heard_text=turn.heard_text) if one.reply_id == turn.reply_id else one for one in self._window
+        ]
+        self._window = deque((one for one in kept if one.heard_text.strip()), maxlen=self._settings.window)
 
     def retract(self, retraction: Retraction) -> None:
         """Remove every trace of the words taken back, and refuse them if they come later."""

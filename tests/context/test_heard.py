@@ -1,0 +1,62 @@
+"""What was heard is what was said: of a cut reply what the player began, of a whole one what it did not skip."""
+
+import pytest
+
+from vtuber_brain.context.heard import MAX_REPLIES, Heard
+from vtuber_brain.messages import Turn
+
+SENTENCES = ["[smile] One.", "Two.", "Three."]
+
+
+def turn(outcome="spoken", reply_id="r"):
+    text = " ".join(SENTENCES)
+    return Turn(reply_id, None, outcome, text, text, "mori", "model", None)
+
+
+@pytest.mark.parametrize(
+    ("ended", "played", "outcome", "heard"),
+    [
+        ("spoken", {}, "spoken", "[smile] One. Two. Three."),
+        ("cut", {}, "cut", "[smile] One. Two. Three."),
+        ("spoken", {0: "finished", 1: "started"}, "spoken", "[smile] One. Two. Three."),
+        ("spoken", {0: "finished", 1: "skipped", 2: "skipped"}, "cut", "[smile] One."),
+        ("cut", {0: "finished", 1: "started"}, "cut", "[smile] One. Two."),
+        ("cut", {0: "skipped"}, "cut", ""),
+        ("retracted", {0: "started"}, "retracted", "[smile] One."),
+    ],
+)
+@pytest.mark.parametrize("told_after", [False, True])
+def test_the_part_that_was_heard(ended, played, outcome, heard, told_after):
+    books = Heard()
+    if told_after:
+        known = books.close(turn(ended), SENTENCES)
+    for seq, state in played.items():
+        changed = books.note("r", seq, state)
+        if told_after:
+            known = changed or known
+    if not told_after:
+        known = books.close(turn(ended), SENTENCES)
+    assert (known.outcome, known.heard_text, known.text) == (outcome, heard, turn().text)
+
+
+def test_what_changes_nothing_is_not_told_again():
+    books = Heard()
+    books.close(turn(), SENTENCES)
+    assert books.note("r", 0, "started") is None
+    assert books.note("r", 1, "skipped").heard_text == "[smile] One. Three."
+    assert books.note("r", 1, "skipped") is None
+
+
+def test_a_sentence_that_was_finished_was_heard_whatever_comes_later():
+    books = Heard()
+    books.close(turn(), SENTENCES)
+    books.note("r", 0, "finished")
+    assert books.note("r", 0, "skipped") is None
+
+
+def test_very_old_replies_are_forgotten():
+    books = Heard()
+    books.close(turn(), SENTENCES)
+    for number in range(MAX_REPLIES):
+        books.note(f"other-{number}", 0, "started")
+    assert books.note("r", 0, "skipped") is None

@@ -1,0 +1,66 @@
+"""What of each reply the audience heard, by what the player says of its sentences (law 5). Pure, and bounded.
+
+A reply of which the player says nothing counts as heard as far as it was said.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from vtuber_brain.messages import Turn
+
+Played = Literal["started", "finished", "skipped"]
+
+MAX_REPLIES = 64
+
+
+@dataclass(slots=True)
+class _Reply:
+    played: dict[int, Played] = field(default_factory=dict)
+    sentences: Sequence[str] = ()
+    ended: Turn | None = None
+    told: Turn | None = None
+
+
+class Heard:
+    """The last MAX_REPLIES replies, running or over; the oldest is forgotten, and stays as it was told last."""
+
+    def __init__(self) -> None:
+        self._replies: OrderedDict[str, _Reply] = OrderedDict()
+
+    def close(self, turn: Turn, sentences: Sequence[str]) -> Turn:
+        """A reply has ended after these sentences; the turn with the part of it that was heard, as far as is known."""
+        reply = self._reply(turn.reply_id)
+        reply.sentences, reply.ended = tuple(sentences), turn
+        reply.told = _as_heard(reply, turn)
+        return reply.told
+
+    def note(self, reply_id: str, seq: int, played: Played) -> Turn | None:
+        """The player has spoken of one sentence; the turn anew if that changes what was heard of one that is over."""
+        reply = self._reply(reply_id)
+        if reply.played.get(seq) != "finished":
+            reply.played[seq] = played
+        if reply.ended is None:
+            return None
+        before, reply.told = reply.told, _as_heard(reply, reply.ended)
+        return reply.told if reply.told != before else None
+
+    def _reply(self, reply_id: str) -> _Reply:
+        reply = self._replies.setdefault(reply_id, _Reply())
+        self._replies.move_to_end(reply_id)
+        if len(self._replies) > MAX_REPLIES:
+            self._replies.popitem(last=False)
+        return reply
+
+
+def _as_heard(reply: _Reply, turn: Turn) -> Turn:
+    """Of a reply that was said to its end, all that was not skipped; of one that was cut, only what was begun."""
+    if not reply.played:
+        return turn
+    whole = turn.outcome == "spoken"
+    played = [reply.played.get(seq) for seq in range(len(reply.sentences))]
+    wanted = ("started", "finished", None) if whole else ("started", "finished")
+    heard = [sentence for sentence, state in zip(reply.sentences, played, strict=True) if state in wanted]
+    outcome = "cut" if whole and "skipped" in played else turn.outcome
+    return replace(turn, outcome=outcome, heard_text=" ".join(heard))
