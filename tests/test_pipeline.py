@@ -75,6 +75,11 @@ class Brain:
     def said(self):
         return [(u.in_reply_to.id, u.text) for u in self.out.of(Utterance) if u.in_reply_to]
 
+    async def waiting_for_the_floor(self, count):
+        async with asyncio.timeout(10):
+            while len(self.mouth._floor._waiting) < count:
+                await asyncio.sleep(0)
+
     def turns(self):
         return {turn.message.id: turn for turn in self.out.of(Turn)}
 
@@ -610,3 +615,61 @@ async def test_what_the_player_skipped_was_not_heard_in_memory_and_transcript():
     recorded = [record for record in brain.out.records if isinstance(record, Turn) and record.reply_id == turn.reply_id]
     assert [(one.outcome, one.heard_text) for one in recorded][-1] == ("cut", "One.")
     assert {"role": "assistant", "content": "One."} in brain.engine.requests[1].messages
+
+
+def long_for_chat_short_for_money(more):
+    """A chat reply that goes on when `more` is set; a money event is answered at once."""
+    story = ["One.", " Two", more, ". Three."]
+    return lambda request: ["Thank you."] if "cheers" in request.messages[-1]["content"] else story
+
+
+def cheer(bits):
+    return message("", author="bram", number=f"cheer-{bits}", kind="cheer", amount=float(bits))
+
+
+@pytest.mark.parametrize(
+    ("how", "bits", "chat", "heard"),
+    [
+        ("sentence", 5000, "cut", "One."),
+        ("sentence", 10, "spoken", "One. Two. Three."),
+        ("never", 5000, "spoken", "One. Two. Three."),
+    ],
+)
+async def test_a_large_event_has_the_running_reply_make_way_at_the_end_of_its_sentence(how, bits, chat, heard):
+    more = asyncio.Event()
+    async with running(Brain(long_for_chat_short_for_money(more), interrupt=how)) as brain:
+        await brain.pipeline.receive(message("tell me a story"))
+        await brain.out.until(lambda out: out.of(Utterance))
+        await brain.pipeline.receive(cheer(bits))
+        await brain.waiting_for_the_floor(1)
+        more.set()
+        await brain.out.until(lambda out: len(out.of(Turn)) == 2)
+    turns = brain.turns()
+    assert (turns["tell me a story"].outcome, turns["tell me a story"].heard_text) == (chat, heard)
+    assert turns["tell me a story"].reason == ("interrupted" if chat == "cut" else None)
+    assert turns[f"cheer-{bits}"].outcome == "spoken"
+
+
+async def test_at_once_means_in_the_middle_of_a_sentence():
+    async with running(Brain(long_for_chat_short_for_money(asyncio.Event()), interrupt="at_once")) as brain:
+        await brain.pipeline.receive(message("tell me a story"))
+        await brain.out.until(lambda out: out.of(Utterance))
+        await brain.pipeline.receive(cheer(5000))
+        await brain.out.until(lambda out: len(out.of(Turn)) == 2)
+    assert (brain.turns()["tell me a story"].outcome, brain.turns()["cheer-5000"].outcome) == ("cut", "spoken")
+
+
+async def test_one_large_event_does_not_cut_another():
+    more = asyncio.Event()
+
+    def script(request):
+        return ["Thank you.", " So", more, " much."] if "5000" in request.messages[-1]["content"] else ["And you."]
+
+    async with running(Brain(script)) as brain:
+        await brain.pipeline.receive(cheer(5000))
+        await brain.out.until(lambda out: out.of(Utterance))
+        await brain.pipeline.receive(message("", number="other", author="citra", kind="cheer", amount=6000.0))
+        await brain.waiting_for_the_floor(1)
+        more.set()
+        await brain.out.until(lambda out: len(out.of(Turn)) == 2)
+    assert brain.turns()["cheer-5000"].heard_text == "Thank you. So much."

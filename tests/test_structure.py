@@ -29,7 +29,7 @@ LAYERS: list[set[str]] = [
 ROOM_OF = {
     **dict.fromkeys(["environment", "sections"], "config"),
     "manifests": "plugins",
-    **dict.fromkeys(["cast", "floor", "publisher", "replies", "roles"], "pipeline"),
+    **dict.fromkeys(["cast", "floor", "publisher", "replies", "roles", "thoughts"], "pipeline"),
     **dict.fromkeys(["check", "commands", "judging", "parts", "plan"], "app"),
     **dict.fromkeys(["__main__", "console", "stage", "twitch_commands"], "cli"),
 }

@@ -11,8 +11,9 @@ from enum import IntEnum
 class Priority(IntEnum):
     """Smaller speaks first."""
 
-    HIGH = 0
-    NORMAL = 1
+    CRITICAL = 0
+    HIGH = 1
+    NORMAL = 2
 
 
 class Floor:

@@ -12,6 +12,7 @@ Scope = Literal["message", "author", "all"]
 Outcome = Literal["spoken", "cut", "retracted", "refused", "failed"]
 
 MONEY_KINDS: frozenset[Kind] = frozenset({"cheer", "sub", "gift", "raid", "redeem"})
+_UNIT_WORTH: Mapping[str, float] = {"cheer": 1, "sub": 300, "gift": 300, "raid": 10, "redeem": 1}
 
 
 class Drop(StrEnum):
@@ -74,6 +75,16 @@ class ChatMessage:
     def key(self) -> tuple[str, str]:
         """What identifies the message in this process: its source and the source's id."""
         return self.source, self.id
+
+    @property
+    def num_units(self) -> float:
+        """The amount; a sub or a gift that names none is one."""
+        return self.amount if self.amount > 0 else float(self.kind in ("sub", "gift"))
+
+    @property
+    def worth(self) -> float:
+        """What the event is worth in bits, roughly, so that events of different kinds can be compared; chat nothing."""
+        return self.num_units * _UNIT_WORTH.get(self.kind, 0)
 
     @property
     def is_money(self) -> bool:

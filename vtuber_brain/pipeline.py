@@ -18,9 +18,10 @@ from vtuber_brain.context.prompt import build
 from vtuber_brain.messages import ChatMessage, Drop, Incoming, Judged, Retraction, Verdict
 from vtuber_brain.plugin_api import Recall
 from vtuber_brain.publisher import Publisher
-from vtuber_brain.replies import Mouth, Thought
+from vtuber_brain.replies import Mouth
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sentiment.judge import Judge
+from vtuber_brain.thoughts import Thought
 
 log = structlog.get_logger(__name__)
 

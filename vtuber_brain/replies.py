@@ -8,7 +8,6 @@ import contextlib
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 
 import structlog
 
@@ -17,48 +16,15 @@ from vtuber_brain.engine.api import Engine, Request
 from vtuber_brain.engine.wire import Done, Sampling
 from vtuber_brain.errors import EngineDown, RequestFailed
 from vtuber_brain.floor import Floor, Priority
-from vtuber_brain.messages import ChatMessage, Cue, Mood, Outcome, Turn, Utterance, Verdict
+from vtuber_brain.messages import ChatMessage, Cue, Mood, Turn, Utterance, Verdict
 from vtuber_brain.publisher import Publisher
-from vtuber_brain.roles import Role
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sections import SpeechSettings
 from vtuber_brain.sentiment.judge import Judge
 from vtuber_brain.speech.stream import Line, Speech
+from vtuber_brain.thoughts import Stopped, Thought
 
 log = structlog.get_logger(__name__)
-
-
-class Stopped(Exception):
-    """A reply ends before the model is done: with this outcome, for this reason."""
-
-    def __init__(self, outcome: Outcome, reason: str) -> None:
-        super().__init__(reason)
-        self.outcome, self.reason = outcome, reason
-
-
-@dataclass(slots=True)
-class Thought:
-    """One message on its way: the task that works on it, what was said so far, and why it was stopped, if it was.
-
-    It is answered in the `role` that was on stage when it began, whoever is on stage by now.
-    """
-
-    message: ChatMessage
-    role: Role
-    task: asyncio.Task[None] | None = None
-    verdict: Verdict | None = None
-    reply_id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
-    said: list[str] = field(default_factory=list)
-    ending: Stopped | None = None
-    over: bool = False
-    out_of_tokens: bool = False
-    timings_ms: dict[str, float] = field(default_factory=dict)
-
-    def stop(self, outcome: Outcome, reason: str) -> None:
-        """End it at the next moment it waits for anything; without effect once it is over."""
-        if self.ending is None and not self.over and self.task is not None:
-            self.ending = Stopped(outcome, reason)
-            self.task.cancel()
 
 
 class Mouth:
@@ -195,6 +161,8 @@ class Mouth:
         self, thought: Thought, line: Line, floor: contextlib.AsyncExitStack, *, final: bool = False
     ) -> None:
         """One sentence: screened, in its turn, published. Raises Stopped if the gate keeps it back or it is stale."""
+        if thought.making_way:
+            raise Stopped("cut", "interrupted")
         mood = await self._screen(thought, line.text) if line.text else None
         if self.speaking is not thought:
             self.note(thought, "first_sentence")
@@ -219,13 +187,28 @@ class Mouth:
 
     @contextlib.asynccontextmanager
     async def _mouth(self, thought: Thought) -> AsyncIterator[None]:
-        priority = Priority.HIGH if thought.message.is_money else Priority.NORMAL
+        priority = self._priority(thought.message)
+        if priority is Priority.CRITICAL and self.speaking is not None:
+            self._interrupt(self.speaking)
         async with self._floor.held(priority):
             self.speaking = thought
             try:
                 yield
             finally:
                 self.speaking = None
+
+    def _priority(self, message: ChatMessage) -> Priority:
+        if message.worth >= self._settings.interrupt_worth:
+            return Priority.CRITICAL
+        return Priority.HIGH if message.is_money else Priority.NORMAL
+
+    def _interrupt(self, speaking: Thought) -> None:
+        """Have the running reply make way, unless it is as important itself."""
+        if self._priority(speaking.message) is Priority.CRITICAL or self._settings.interrupt == "never":
+            return
+        if self._settings.interrupt == "at_once":
+            speaking.stop("cut", "interrupted")
+        speaking.making_way = True
 
     async def _in_time(self, thought: Thought, step: Callable[[], Awaitable[object]]) -> None:
         """Wait for a step until the reply is stale: fresh beats complete."""

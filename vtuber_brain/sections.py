@@ -215,6 +215,10 @@ class SpeechSettings(Section):
     max_sentences: Count = Field(4, description="sentences per reply; the rest is not generated")
     stale_s: Seconds = Field(20, description="a reply whose first sentence is later than this is dropped (stale)")
     thinking: Count = Field(8, description="replies generated side by side")
+    interrupt: Literal["never", "sentence", "at_once"] = Field(
+        "sentence", description="how the running reply makes way for an event worth interrupt_worth: after its sentence"
+    )
+    interrupt_worth: float = Field(1000, gt=0, description="worth in bits from which an event cuts the running reply")
     drain_s: Seconds = Field(5, description="how long a running reply may go on after SIGTERM")
 
 

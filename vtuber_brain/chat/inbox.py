@@ -23,11 +23,8 @@ MAX_BANNED = 65_536
 
 Key = tuple[str, str]
 
-_WORTH = {"cheer": 1.0, "sub": 300.0, "gift": 300.0, "raid": 10.0, "redeem": 1.0}
-"""What one unit of an event's amount is worth, in bits; a sub or a gift without an amount is one."""
-
 _TIERS = (1000.0, 100.0)
-"""Worth from which an event is taken before all smaller ones; within a tier the earlier comes first."""
+"""Worth in bits from which an event is taken before all smaller ones; within a tier the earlier comes first."""
 
 
 class Recent:
@@ -149,8 +146,8 @@ class Inbox:
                 message.author.id,
             )
             if alike and message.received_s - earlier.received_s <= self._settings.combine_s:
-                total = replace(earlier, amount=_amount(earlier) + _amount(message), text=earlier.text or message.text)
-                self._money[earlier.key] = total
+                amount, text = earlier.num_units + message.num_units, earlier.text or message.text
+                self._money[earlier.key] = replace(earlier, amount=amount, text=text)
                 self._drop(message, Drop.COMBINED)
                 return
         if len(self._money) >= self._settings.money_capacity:
@@ -214,10 +211,5 @@ class Inbox:
         self._on_drop(message, reason)
 
 
-def _amount(message: ChatMessage) -> float:
-    return message.amount if message.amount > 0 else float(message.kind in ("sub", "gift"))
-
-
 def _tier(message: ChatMessage) -> int:
-    worth = _amount(message) * _WORTH.get(message.kind, 1.0)
-    return next((tier for tier, least in enumerate(_TIERS) if worth >= least), len(_TIERS))
+    return next((tier for tier, least in enumerate(_TIERS) if message.worth >= least), len(_TIERS))
