@@ -55,10 +55,13 @@ class Bank:
     def staged(self, weights: LoraWeights) -> LoraWeights:
         """The lora in the model's dtype and on its device, so that putting it into a place is a copy and no more."""
         like = self.products[0].lora_b
-        matrices = {name: (a.to(like), b.to(like)) for name, (a, b) in weights.matrices.items()}
-        if like.device.type == "cuda":
-            torch.cuda.current_stream(like.device).synchronize()  # this thread's own: the copies are complete
-        return replace(weights, matrices=matrices)
+        if like.device.type != "cuda":
+            return replace(weights, matrices=_alike(weights, like))
+        aside = torch.cuda.Stream(like.device)  # so that no step waits for the way from the host
+        with torch.cuda.stream(aside):
+            staged = replace(weights, matrices=_alike(weights, like))
+        aside.synchronize()
+        return staged
 
     def put(self, place: int, weights: LoraWeights) -> None:
         """Copy a lora into a place; modules it does not have are zero there."""
@@ -220,6 +223,10 @@ def _groups(modules: dict[str, nn.Module], head: nn.Module | None) -> Iterator[t
             together = (name,)
         done.update(together)
         yield together
+
+
+def _alike(weights: LoraWeights, like: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    return {name: (a.to(like), b.to(like)) for name, (a, b) in weights.matrices.items()}
 
 
 def _matrix(module: nn.Module) -> Tensor:

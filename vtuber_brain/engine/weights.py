@@ -20,7 +20,8 @@ def shrink(bank: Bank, weights: str, device: torch.device) -> None:
             product.keep_as_int8()
         return
     make = _nf4 if weights == "nf4" else _torchao(weights)
-    for product in bank.products:
+    for product in bank.products:  # one by one: the whole model at once may be too large for the device
+        product.to(device)
         product.keep_as(make(_linear(product)))
 
 
