@@ -27,6 +27,9 @@ repetition_penalty = 1
 QUESTION = "What did you find today?"
 # Everybody is called Wren and nothing is remembered: every prompt is the same, and so is every answer of a release.
 EXTRA = """
+[choice]
+fold_likeness = 2  # the same question again and again is what these tests ask
+wave_viewers = 1000000
 [persona]
 name = "pip"
 dir = "{folder}"
