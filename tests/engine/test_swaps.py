@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
 
 from tests.support.families import save_model
 from tests.support.loras import save_lora
@@ -236,9 +237,10 @@ def test_a_captured_step_draws_what_a_plain_one_draws(runner, sampling):
     assert answer(DecodeGraphs(runner, 3, eager), 1) == answer(None, 0)
 
 
-def test_log_probabilities_come_with_the_tokens_and_are_the_models_own(runner):
+def test_log_probabilities_come_with_the_tokens_and_are_the_models_own(runner, wardrobe):
     core = Core(runner, None, SHAPE)
-    core.add(Generate("a", token_ids=PROMPTS[0], max_tokens=5, logprobs=True, ignore_eos=True))
+    drawn = Sampling(1.5, top_p=0.9, repetition_penalty=1.3, seed=2)
+    core.add(Generate("a", token_ids=PROMPTS[0], max_tokens=5, logprobs=True, ignore_eos=True, sampling=drawn))
     core.add(Generate("b", token_ids=PROMPTS[1], max_tokens=5, ignore_eos=True))
     known = {"a": [], "b": []}
     while core.busy:
@@ -246,8 +248,14 @@ def test_log_probabilities_come_with_the_tokens_and_are_the_models_own(runner):
             if isinstance(event, Delta):
                 known[event.id].append((event.token_ids, event.logprobs))
     assert all(logprobs is None for _, logprobs in known["b"])
-    assert sum(len(logprobs) for _, logprobs in known["a"]) == 5
-    assert all(-5 < logprob <= 0 for _, logprobs in known["a"] for logprob in logprobs)
+    tokens = [token for ids, _ in known["a"] for token in ids]
+    told = [logprob for _, logprobs in known["a"] for logprob in logprobs]
+    plain = AutoModelForCausalLM.from_pretrained(wardrobe[0])
+    with torch.inference_mode():
+        logits = plain(torch.tensor([[*PROMPTS[0], *tokens]])).logits[0, len(PROMPTS[0]) - 1 : -1]
+    expected = logits.log_softmax(-1).gather(-1, torch.tensor(tokens).unsqueeze(-1)).squeeze(-1)
+    assert len(told) == 5
+    assert torch.allclose(torch.tensor(told), expected, atol=1e-4)
 
 
 def test_without_rows_for_beginnings_a_pin_is_a_request_like_any_other(runner, alone):

@@ -39,6 +39,11 @@ class Job:
         """Whether part of the prompt is still to be handed out."""
         return self.planned < len(self.prompt)
 
+    def tokens(self, start: int, end: int) -> list[int]:
+        """Those at positions `start` to `end` of prompt and output together, without joining the two."""
+        asked = len(self.prompt)
+        return self.prompt[start:end] + self.output[max(0, start - asked) : max(0, end - asked)]
+
 
 class Span(NamedTuple):
     """A run of one job's tokens in a step, at positions `start`... of row `slot`.
@@ -132,8 +137,7 @@ class Scheduler:
         for span in step.spans:
             job = span.job
             if job.slot is not None:
-                sequence = job.prompt + job.output
-                job.slot.tokens.extend(sequence[job.computed : job.computed + span.num_tokens])
+                job.slot.tokens.extend(job.tokens(job.computed, job.computed + span.num_tokens))
                 job.computed += span.num_tokens
         for span, token in zip(step.sampled, tokens, strict=True):
             if span.job.slot is not None:
