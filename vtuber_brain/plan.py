@@ -10,6 +10,7 @@ from vtuber_brain.config import Settings, load, state_dir
 from vtuber_brain.context.personas import Persona, load_persona
 from vtuber_brain.errors import ConfigError, Problem
 from vtuber_brain.releases.store import ReleaseStore
+from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment.rules import RuleSet
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ def make_plan(config: Path | None) -> Plan:
 
     sentiment = settings.sentiment
     persona = collected(lambda: load_persona(settings.persona.name, settings.persona.dir))
-    rules = collected(lambda: RuleSet.load(sentiment))
+    rules = collected(lambda: rules_for(sentiment, persona))
     is_local = settings.engine.kind == "local"
     model = collected(lambda: models.resolve(settings.model.path)) if is_local else None
     classifier = collected(lambda: models.resolve(sentiment.model)) if sentiment.enabled else None
@@ -65,4 +66,13 @@ def make_plan(config: Path | None) -> Plan:
         classifier=classifier,
         classifier_lora=str(lora) if lora is not None else None,
         transcripts=transcripts if settings.transcripts.enabled else None,
+    )
+
+
+def rules_for(sentiment: SentimentSettings, persona: Persona | None) -> RuleSet:
+    """The rules of the settings with the persona's own lists and languages, all files read anew. Raises ConfigError."""
+    if persona is None:
+        return RuleSet.load(sentiment)
+    return RuleSet.load(
+        sentiment, blocklist=persona.blocklist, allowlist=persona.allowlist, languages=persona.languages
     )

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from vtuber_brain.config import shipped
 from vtuber_brain.errors import ConfigError
-from vtuber_brain.sentiment.blocklist import Blocklist, fold, load_blocklist
+from vtuber_brain.sentiment.blocklist import Blocklist, load_blocklist, load_lists
+from vtuber_brain.sentiment.disguises import fold
 
 ENTRIES = ["ass", "asu", "sex", "cok", "zorble", "grumf*", "eat the moon", "foo-bar", "xyzzy", "死ね", "4711"]
 LIST = Blocklist(ENTRIES)
@@ -168,3 +169,39 @@ def test_the_shipped_list_knows_every_entry_it_holds() -> None:
     entries = [line for line in lines if line and not line.startswith("[")]
     assert len(entries) > 250
     assert [entry for entry in entries if not blocked.search(f"well, {entry.rstrip('*').upper()}!")] == []
+
+
+ALLOWED = Blocklist(
+    ["hoe", "coon*", "tit", "moron", "bad word"], ["garden hoe", "maine coon*", "tit", "coonskin", "word"]
+)
+
+
+@pytest.mark.parametrize("text", ["my garden hoe", "GARDEN  hoe!", "maine coons", "Maine coon", "tit", "coonskin cap"])
+def test_allowed_words_win(text: str) -> None:
+    assert ALLOWED.search(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["hoe", "my garden h0e", "garden hoe and hoe", "coons", "m0ron", "coonskins", "bad word"],
+)
+def test_only_as_they_are_written_and_only_what_stands_within_them(text: str) -> None:
+    assert ALLOWED.search(text)
+
+
+def test_a_phrase_spelled_letter_by_letter_is_found() -> None:
+    assert ALLOWED.search("b a d w o r d") and ALLOWED.search("b.a.d.w.o.r.d")
+
+
+def test_the_shipped_lists_together_let_everyday_words_through() -> None:
+    lists = load_lists([shipped("configs", "blocklist.txt")], [shipped("configs", "allowlist.txt")])
+    kind = [
+        "two maine coons",
+        "a diamond hoe",
+        "spic and span",
+        "flame retardant",
+        "a bastard sword",
+        "chink in the armor",
+    ]
+    assert [text for text in kind if lists.search(text)] == []
+    assert lists.search("a hoe") and lists.search("bastards")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.encoders import tiny_encoder
 from vtuber_brain.errors import JudgeDown, RecordError
-from vtuber_brain.messages import Verdict
+from vtuber_brain.messages import Mood, Verdict
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment.classifier import Classifier
@@ -46,6 +46,20 @@ async def test_many_lines_come_out_in_order_with_all_that_is_known(tmp_path):
         assert answer["sentiment"] == max(answer["scores"], key=answer["scores"].get)
         assert sum(answer["scores"].values()) == pytest.approx(1, abs=1e-3)
         assert 0 <= answer["toxicity"] <= 1
+
+
+async def test_the_classifier_reads_what_the_judge_in_the_daemon_gives_it():
+    asked = []
+
+    class Listening:
+        async def mood(self, text):
+            asked.append(text)
+            return Mood("neutral", {"negative": 0.0, "neutral": 1.0, "positive": 0.0}, 0.1)
+
+    texts = ["ｆｕｌｌ\u200b width", "\u200b"]
+    answers = [answer async for answer in classify_lines(lines(*texts), Listening(), judge_text)]
+    assert asked == ["full width"]
+    assert [answer["toxicity"] for answer in answers] == [0.1, None]
 
 
 async def leave_early(classifier, known):

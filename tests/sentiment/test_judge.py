@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from vtuber_brain.errors import JudgeDown
 from vtuber_brain.messages import Author, ChatMessage, Kind, Mood, Verdict
 from vtuber_brain.runtime.metrics import Metrics
-from vtuber_brain.sections import SentimentSettings
+from vtuber_brain.sections import Filter, SentimentSettings
 from vtuber_brain.sentiment.blocklist import Blocklist
-from vtuber_brain.sentiment.judge import Judge, decide
+from vtuber_brain.sentiment.judge import Judge, Setting, by_mood, decide
 from vtuber_brain.sentiment.rules import RuleSet
 
 RULES = RuleSet(Blocklist(["zorble"]), max_chars=60)
-SETTINGS = SentimentSettings(timeout_s=0.05, toxic_threshold=0.7, speak_threshold=0.6)
+SETTINGS = SentimentSettings(timeout_s=0.05, speak_timeout_s=0.05, toxic_threshold=0.7, speak_threshold=0.6)
+NOTHING = Setting()
 KIND = Mood("positive", {"negative": 0.1, "neutral": 0.2, "positive": 0.7}, 0.1)
 
 
@@ -94,21 +95,21 @@ async def test_without_the_classifier_the_rules_alone_decide_about_a_message(ask
 @pytest.mark.parametrize("ask", [Asked(JudgeDown("restarting")), Asked(RuntimeError("a bug")), never])
 async def test_without_the_classifier_no_sentence_is_spoken(ask) -> None:
     judging = judge(ask)
-    assert await judging.sentence("Hello!", []) == Verdict("deny", ("judge_unavailable",), "Hello!")
+    assert await judging.sentence("Hello!", NOTHING) == Verdict("deny", ("judge_unavailable",), "Hello!")
     assert num_errors(judging, "classifier") == 1
 
 
 async def test_lateness_is_noticed_in_time() -> None:
     began = time.monotonic()
-    await judge(never).sentence("Hello!", [])
+    await judge(never).sentence("Hello!", NOTHING)
     assert time.monotonic() - began < 1
 
 
 async def test_with_the_classifier_off_the_rules_alone_decide_about_both() -> None:
     judging = judge(None)
     assert await judging.message(said("hello")) == Verdict("allow", (), "hello", None)
-    assert await judging.sentence("Hello.", []) == Verdict("allow", (), "Hello.", None)
-    assert (await judging.sentence("You zorble.", [])).reasons == ("blocked_word",)
+    assert await judging.sentence("Hello.", NOTHING) == Verdict("allow", (), "Hello.", None)
+    assert (await judging.sentence("You zorble.", NOTHING)).reasons == ("blocked_word",)
 
 
 @pytest.mark.parametrize(
@@ -122,13 +123,13 @@ async def test_with_the_classifier_off_the_rules_alone_decide_about_both() -> No
     ],
 )
 async def test_our_own_sentences(text: str, toxicity: float, reasons: tuple[str, ...]) -> None:
-    verdict = await judge(Asked(mood(toxicity))).sentence(text, ["election*"])
+    verdict = await judge(Asked(mood(toxicity))).sentence(text, Setting(("election*",)))
     assert (verdict.reasons, verdict.text) == (reasons, text)
     assert verdict.action == ("deny" if reasons else "allow")
 
 
 async def test_a_sentence_is_spoken_as_it_was_written() -> None:
-    verdict = await judge(Asked(KIND)).sentence("Half a cake… ½ — ﬁne™!", [])
+    verdict = await judge(Asked(KIND)).sentence("Half a cake… ½ — ﬁne™!", NOTHING)
     assert verdict == Verdict("allow", (), "Half a cake… ½ — ﬁne™!", KIND)
 
 
@@ -202,12 +203,12 @@ async def test_leaving_leaves_nothing_behind() -> None:
 def test_deciding_offline_agrees_with_deciding_live(text: str, toxicity: float | None) -> None:
     ask = Asked(mood(toxicity))
     live = asyncio.run(judge(ask).message(said(text)))
-    offline = decide(text, mood(toxicity), RULES, 0.7)
+    offline = by_mood(decide(text, RULES), mood(toxicity), SETTINGS, Filter())
     assert offline.text == live.text
     assert offline.action == live.action
     assert live.mood is None or live == offline
 
 
 def test_deciding_offline_names_every_reason() -> None:
-    verdict = decide("zorble https://x.example", mood(0.9), RULES, 0.7)
+    verdict = by_mood(decide("zorble https://x.example", RULES), mood(0.9), SETTINGS, Filter())
     assert verdict == Verdict("deny", ("blocked_word", "links", "toxic"), "zorble https://x.example", mood(0.9))

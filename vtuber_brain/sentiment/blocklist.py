@@ -1,51 +1,41 @@
 """A list of words and phrases, and whether a text holds one of them under its usual disguises.
 
 Matches whole words on a folded copy of the text: case, accents, look-alike letters, digits and signs in place of
-letters, letters drawn out, starred out or set apart. It never changes a text and never asks a model.
+letters, letters drawn out, starred out or set apart. Words that are allowed are matched as they are written, without
+disguise, and what stands wholly within one of them is not found. It never changes a text and never asks a model.
 """
 
 import re
-import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.sentiment.disguises import fold, glued, readings, spelled
 
-_ASCII = "abcdefghijklmnopqrstuvwxyz"
-_LOOKALIKES = str.maketrans(
-    {
-        **dict(zip("авекмнорстухіјѕԁһӏԛԝгп", "abekmhopctyxijsdhlqwrn", strict=True)),
-        **dict(zip("αβεηικνορτυχωγ", "abenikvoptuxwy", strict=True)),
-        **dict(zip("ᴀʙᴄᴅᴇғɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnoprstuvwyz", strict=True)),
-        **dict(zip("ıłøđɑɡɩʟ", "ilodagil", strict=True)),
-    }
-)
-_BADGES = {chr(first + i): letter for first in (0x1F130, 0x1F150, 0x1F170, 0x1F1E6) for i, letter in enumerate(_ASCII)}
-_SIGNS = {**dict(zip("013456789@$!|+€¡", "oieasgtbgasiitei", strict=True)), **_BADGES}
-_AS_LETTERS = str.maketrans(_SIGNS)
-_AS_LETTERS_L = str.maketrans({**_SIGNS, "1": "l", "|": "l", "!": "l"})
-_AS_GAPS = str.maketrans(dict.fromkeys([*_SIGNS, "2"], " "))
-_STRAY = re.compile(r"[!|+](?![a-z])")
-_SIGN = re.compile(f"[{re.escape(''.join(_SIGNS))}2]")
-_MARKS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
-_SPELLED = re.compile(r"(?<![^\W_])[^\W_](?:[\W_]{1,3}[^\W_](?![^\W_])){2,}")
-_GLUE = re.compile(r"(?<=[a-z])[.\-_~/\\+:;\"]{1,2}(?=[a-z])")
-_APART = re.compile(r"[\W_]+")
 _ENTRY = re.compile(r"[^\W_]+(?:[ '\-][^\W_]+)*\*?")
 _LONG = 4
 
+MAX_ENTRY_CHARS = 100
 Trie = dict[str, "Trie"]
 
 
 class Blocklist:
-    """Compiled entries: words or phrases; one that ends in `*` also matches longer words that begin so."""
+    """Compiled entries: words or phrases; one that ends in `*` also matches longer words that begin so.
 
-    def __init__(self, entries: Iterable[str]) -> None:
+    `allowed` is written alike, and wins: an entry that is allowed is no entry, and a find within allowed words is none
+    ("hoe" within "garden hoe").
+    """
+
+    def __init__(self, entries: Iterable[str], allowed: Iterable[str] = ()) -> None:
+        kept = {fold(entry): entry for entry in allowed}
+        entries = list(entries)
         trie: Trie = {}
         literal: list[str] = []
         for entry in entries:
             stem = fold(entry.rstrip("*"))
             ending = "" if entry.endswith("*") else "(?![a-z])"
+            if fold(entry) in kept:
+                continue
             if re.fullmatch(r"[a-z' \-]+", stem):
                 node = trie
                 for part in [*_parts(stem), ending]:
@@ -53,71 +43,98 @@ class Blocklist:
             else:
                 literal.append(_literal(stem, ending))
         self._words = re.compile(f"(?<![a-z]){_source(trie)}") if trie else None
+        phrases = [
+            re.escape(fold(entry.rstrip("*")).replace(" ", ""))
+            for entry in entries
+            if " " in entry and fold(entry) not in kept
+        ]
+        self._run_on = re.compile("|".join(phrases)) if phrases else None
         self._literal = re.compile("|".join(literal)) if literal else None
+        self._allowed = re.compile("|".join(map(_as_written, kept))) if kept else None
 
     def search(self, text: str) -> str | None:
         """The first thing found, as it stands in the folded text; None when there is nothing."""
-        folded = fold(text)
-        if self._literal and (found := self._literal.search(folded)):
+        return self.search_folded(fold(text))
+
+    def search_folded(self, folded: str) -> str | None:
+        """As `search`, in a text that `fold` has made."""
+        if self._literal and (found := self._literal.search(folded)) and not self._is_allowed(found, folded):
             return found.group()
         if self._words is None:
             return None
         return (
             self._word(folded, 1)
-            or next((hit for run in _spelled(folded) if (hit := self._spelled_word(run))), None)
-            or (self._word(glued, _LONG) if (glued := _GLUE.sub("", folded)) != folded else None)
+            or next((hit for run in spelled(folded) if (hit := self._spelled_word(run))), None)
+            or (self._word(joined, _LONG) if (joined := glued(folded)) != folded else None)
         )
 
     def _word(self, folded: str, least: int) -> str | None:
         assert self._words is not None
-        for reading in _readings(folded):
+        for reading in readings(folded):
             for found in self._words.finditer(reading):
                 written = folded[found.start() : found.end()]
-                if len(written) >= least and 2 * sum(map(str.isdigit, written)) <= len(written):
+                is_word = len(written) >= least and 2 * sum(map(str.isdigit, written)) <= len(written)
+                if is_word and not self._is_allowed(found, folded):
                     return written
         return None
 
+    def _is_allowed(self, found: "re.Match[str]", folded: str) -> bool:
+        if self._allowed is None:
+            return False
+        return any(kept.start() <= found.start() and found.end() <= kept.end() for kept in _all(self._allowed, folded))
+
     def _spelled_word(self, run: str) -> str | None:
         # "a f u c k" begins with a letter of its own, so a longer word may also start a little later in the run.
+        if self._run_on and (found := self._run_on.search(run)):
+            return found.group()
         starts = range(min(_LONG, len(run)))
         return next((hit for start in starts if (hit := self._word(run[start:], _LONG if start else 1))), None)
 
 
 def load_blocklist(path: Path) -> Blocklist:
-    """The entries of `path`: UTF-8, one word or phrase a line, `#` comments and `[section]` headings.
+    """The entries of one file; see `load_lists`."""
+    return load_lists([path], [])
 
-    Raises ConfigError with every wrong line.
+
+def load_lists(blocked: Sequence[Path], allowed: Sequence[Path]) -> Blocklist:
+    """The entries of the files: UTF-8, one word or phrase a line, `#` comments and `[section]` headings.
+
+    Raises ConfigError with every wrong line of every file.
     """
+    problems: list[Problem] = []
+    entries, kept = ([entry for path in paths for entry in _read(path, problems)] for paths in (blocked, allowed))
+    blocklist = Blocklist(entries, kept)
+    if problems:
+        raise ConfigError(problems)
+    return blocklist
+
+
+def _read(path: Path, problems: list[Problem]) -> Iterator[str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        fix = "Set sentiment.blocklist to a file of words, one a line"
-        raise ConfigError([Problem(str(path), error.strerror or "cannot be read", fix)]) from None
+        fix = "Name a file of words, one a line, in sentiment or in the persona's file"
+        problems.append(Problem(str(path), error.strerror or "cannot be read", fix))
+        return
     except UnicodeDecodeError as error:
-        raise ConfigError([Problem(str(path), f"not UTF-8 at byte {error.start}", "Save the file as UTF-8")]) from None
+        problems.append(Problem(str(path), f"not UTF-8 at byte {error.start}", "Save the file as UTF-8"))
+        return
     seen: dict[str, int] = {}
-    problems: list[Problem] = []
     for number, line in enumerate(lines, 1):
         entry = line.split("#")[0].strip()
         if not entry or (entry.startswith("[") and entry.endswith("]")):
             continue
         if problem := _wrong(entry, f"{path}:{number}", seen):
             problems.append(problem)
+        else:
+            yield entry
         seen.setdefault(entry.casefold(), number)
-    if problems:
-        raise ConfigError(problems)
-    return Blocklist(seen)
-
-
-def fold(text: str) -> str:
-    """Lower case, without accents, look-alikes of Latin letters as those letters."""
-    low = text.casefold()
-    if low.isascii():
-        return low
-    return _MARKS.sub("", unicodedata.normalize("NFKD", low)).casefold().translate(_LOOKALIKES)
 
 
 def _wrong(entry: str, where: str, seen: dict[str, int]) -> Problem | None:
+    if len(entry) > MAX_ENTRY_CHARS:
+        what = f"longer than {MAX_ENTRY_CHARS} characters: {entry[:20]}..."
+        return Problem(where, what, "Write a word or a short phrase; one a line")
     if not _ENTRY.fullmatch(entry):
         return Problem(where, f"not a word or phrase: {entry}", "Write letters and single spaces; * only at the end")
     least = _LONG - 1 if entry.endswith("*") else 2
@@ -161,16 +178,15 @@ def _literal(stem: str, ending: str) -> str:
     return rf"(?<![^\W_]){source}(?![^\W_])" if stem.isascii() else source + ending
 
 
-def _readings(folded: str) -> Iterator[str]:
-    if not _SIGN.search(folded):
-        yield folded
-        return
-    yield folded.translate(_AS_GAPS)
-    written = _STRAY.sub(" ", folded)
-    for table in (_AS_LETTERS, _AS_LETTERS_L):
-        yield written.translate(table)
+def _as_written(entry: str) -> str:
+    words = r"[\W_]+".join(re.escape(word) for word in entry.rstrip("*").split())
+    ending = "" if entry.endswith("*") else r"(?![^\W_])"
+    return rf"(?<![^\W_]){words}{ending}"
 
 
-def _spelled(folded: str) -> Iterator[str]:
-    for run in _SPELLED.findall(folded):
-        yield _APART.sub("", run)
+def _all(pattern: "re.Pattern[str]", text: str) -> Iterator["re.Match[str]"]:
+    """Every match, overlapping ones too."""
+    start = 0
+    while found := pattern.search(text, start):
+        yield found
+        start = found.start() + 1

@@ -1,0 +1,52 @@
+"""A persona's own lists and languages reach the rules, and every file is read anew each time."""
+
+import pytest
+
+from vtuber_brain.context.personas import load_persona
+from vtuber_brain.errors import ConfigError
+from vtuber_brain.plan import rules_for
+from vtuber_brain.sections import SentimentSettings
+from vtuber_brain.sentiment.rules import apply
+
+PIP = 'name = "pip"\ndisplay_name = "Pip"\nlanguage = "en"\nsystem = "You are Pip."\n'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "general.txt").write_text("zorble\ngrumf*\n")
+    (tmp_path / "kind.txt").write_text("grumfball\n")
+    (tmp_path / "her.txt").write_text("marmalade\n")
+    (tmp_path / "hers.txt").write_text("zorble pie\n")
+    (tmp_path / "pip.toml").write_text(PIP + 'blocklist = "her.txt"\nallowlist = "hers.txt"\nlanguages = ["ru"]\n')
+    return tmp_path
+
+
+def judged(folder, text):
+    settings = SentimentSettings(blocklist=folder / "general.txt", allowlist=folder / "kind.txt")
+    return apply(text, rules_for(settings, load_persona("pip", folder)))
+
+
+@pytest.mark.parametrize("text", ["a zorble", "a grumfing", "marmalade", "z0rble pie", "zorble, pie, zorble"])
+def test_general_and_own_words_are_blocked(folder, text):
+    assert judged(folder, text) == ["blocked_word"]
+
+
+@pytest.mark.parametrize("text", ["a zorble pie", "Zorble Pie!", "grumfball", "привет всем"])
+def test_allowed_words_of_either_list_win_and_her_languages_are_let_through(folder, text):
+    assert judged(folder, text) == []
+
+
+def test_every_list_is_read_anew(folder):
+    (folder / "her.txt").write_text("liquorice\n")
+    (folder / "hers.txt").write_text("marzipan\n")
+    assert judged(folder, "marmalade") == []
+    assert judged(folder, "liquorice") == ["blocked_word"]
+    assert judged(folder, "zorble pie") == ["blocked_word"]
+
+
+def test_the_problems_of_all_lists_are_reported_together(folder):
+    (folder / "her.txt").write_text("x\n")
+    (folder / "kind.txt").unlink()
+    with pytest.raises(ConfigError) as refused:
+        judged(folder, "hello")
+    assert [problem.where for problem in refused.value.problems] == [f"{folder}/her.txt:1", f"{folder}/kind.txt"]
