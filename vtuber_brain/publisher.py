@@ -7,8 +7,9 @@ from typing import Protocol
 
 import structlog
 
+from vtuber_brain.chat.inbox import Recent
 from vtuber_brain.errors import Unavailable
-from vtuber_brain.messages import ChatMessage, Drop, Dropped, Event, Incoming
+from vtuber_brain.messages import ChatMessage, Drop, Dropped, Event, Incoming, Turn, Utterance
 from vtuber_brain.plugin_api import Sink
 from vtuber_brain.runtime.metrics import Metrics
 
@@ -16,6 +17,9 @@ log = structlog.get_logger(__name__)
 
 MAX_WAITING_EVENTS = 256
 """Events waiting for one plugin's sink; when full the oldest is dropped and counted: she does not wait for plugins."""
+
+MAX_WITHDRAWN = 1024
+"""Replies remembered as taken back, while events of theirs may be on their way here."""
 
 MAX_WAITING_FATES = 4096
 """Fates of messages that ended at the door. Beyond that one is counted, and neither recorded nor shown: a flood must
@@ -25,8 +29,8 @@ not fill the memory."""
 class Record(Protocol):
     """Writes to the transcript; returns once it is safe. Raises Unavailable when it cannot."""
 
-    async def __call__(self, event: Incoming | Event, /) -> None:
-        """Write one thing that came in or happened."""
+    async def __call__(self, *events: Incoming | Event) -> None:
+        """Write what came in or happened, all of it."""
 
 
 class Publisher:
@@ -41,6 +45,7 @@ class Publisher:
         self.record = record
         self._sinks, self._metrics = sinks, metrics
         self._waiting = [(sink, deque[Event](maxlen=MAX_WAITING_EVENTS), asyncio.Event()) for sink in plugin_sinks]
+        self._withdrawn = Recent(MAX_WITHDRAWN)
         self._later: asyncio.Queue[Event] = asyncio.Queue(MAX_WAITING_FATES)
 
     async def run(self) -> None:
@@ -49,15 +54,42 @@ class Publisher:
             for sink, events, arrived in self._waiting:
                 group.create_task(_feed(sink, events, arrived), name=f"sink-{sink.name}")
             while True:
-                await self.publish(await self._later.get())
+                fates = [await self._later.get()]
+                while not self._later.empty():
+                    fates.append(self._later.get_nowait())
+                await self._record(*fates)
+                for fate in fates:
+                    await self._hand_on(fate)
 
     async def publish(self, event: Event) -> None:
-        """Record one event and hand it to every sink."""
+        """Record one event and hand it to every sink, but nothing of a reply that was taken back meanwhile.
+
+        That it is taken back the sinks hear first, for they may hold sentences of it.
+        """
+        retracted = isinstance(event, Turn) and event.outcome == "retracted"
+        if isinstance(event, Turn) and retracted:
+            await self.withdraw(event)
+        await self._record(event)
+        if not retracted and not (isinstance(event, Turn | Utterance) and event.reply_id in self._withdrawn):
+            await self._hand_on(event)
+
+    async def withdraw(self, turn: Turn) -> None:
+        """Tell every sink that a reply was taken back, and nothing more of it; does not record that."""
+        self._withdrawn.add(turn.reply_id)
+        for _, events, _ in self._waiting:
+            kept = [event for event in events if not (isinstance(event, Utterance) and event.reply_id == turn.reply_id)]
+            events.clear()
+            events.extend(kept)
+        await self._hand_on(turn)
+
+    async def _record(self, *events: Event) -> None:
         try:
-            await self.record(event)
+            await self.record(*events)
         except Unavailable as error:
             self._metrics.errors.labels("transcript").inc()
-            log.warning("not_recorded", kind=type(event).__name__, reason=str(error))
+            log.warning("not_recorded", kinds=sorted({type(event).__name__ for event in events}), reason=str(error))
+
+    async def _hand_on(self, event: Event) -> None:
         for sink in self._sinks:
             await sink.emit(event)
         for sink, events, arrived in self._waiting:

@@ -16,7 +16,8 @@ def test_a_new_database_gets_every_table():
     database = sqlite3.connect(":memory:")
     database.executescript(migration_script(PATH, 0))
     names = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert names == {"streams", "messages", "verdicts", "drops", "turns", "utterances", "retractions"}
+    written = {"streams", "messages", "verdicts", "drops", "turns", "hearings", "utterances", "retractions"}
+    assert names == written | {"ratings", "forgotten", "consent"}
     assert database.execute("PRAGMA user_version").fetchone() == (VERSION,)
     database.close()
 
@@ -31,10 +32,10 @@ def test_a_newer_one_is_refused():
 
 
 def test_an_older_one_gets_only_what_it_lacks(monkeypatch):
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE ratings (id INTEGER);\n"))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE guests (id INTEGER);\n"))
     monkeypatch.setattr(schema, "VERSION", VERSION + 1)
     script = migration_script(PATH, VERSION)
-    assert "CREATE TABLE ratings" in script
+    assert "CREATE TABLE guests" in script
     assert "CREATE TABLE streams" not in script
 
 

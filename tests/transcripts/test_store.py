@@ -189,13 +189,13 @@ class TestGroupCommit:
     async def test_a_crowd_shares_commits(self, opened, query, events):
         async with opened() as transcripts:
             commits = []
-            real = transcripts._connection.commit
+            real = transcripts._database.write
 
-            async def counted():
-                commits.append(1)
-                await real()
+            async def counted(rows):
+                commits.append(len(rows))
+                return await real(rows)
 
-            transcripts._connection.commit = counted
+            transcripts._database.write = counted
             await asyncio.gather(*(transcripts.append(events.message(f"m{n}")) for n in range(500)))
         assert query("SELECT count(*) FROM messages") == [(500,)]
         assert len(commits) < 10
@@ -300,25 +300,25 @@ class TestFailingDisk:
         async with opened() as transcripts:
             await transcripts.append(events.message("before"))
             ((pages,),) = query("PRAGMA page_count")
-            await transcripts._connection.execute(f"PRAGMA max_page_count = {pages}")
+            await transcripts._database.do(lambda database: database.execute(f"PRAGMA max_page_count = {pages}"))
             with pytest.raises(Unavailable, match=r"full.*free some space") as failed:
                 await transcripts.append(events.message("full", text="x" * 20_000))
             assert str(path) in str(failed.value)
             assert transcripts.failing == str(failed.value)
-            await transcripts._connection.execute("PRAGMA max_page_count = 1000000")
+            await transcripts._database.do(lambda database: database.execute("PRAGMA max_page_count = 1000000"))
             await transcripts.append(events.message("after", text="x" * 20_000))
             assert transcripts.failing is None
         assert query("SELECT message_id FROM messages ORDER BY id") == [("before",), ("after",)]
 
     async def test_a_full_database_at_the_end_does_not_hinder_leaving(self, opened, query, events):
         async with opened() as transcripts:
-            await transcripts._connection.execute("PRAGMA query_only = 1")
+            await transcripts._database.do(lambda database: database.execute("PRAGMA query_only = 1"))
             with pytest.raises(Unavailable, match="readonly"):
                 await transcripts.append(events.message())
         assert query("SELECT ended_at FROM streams") == [(None,)]
 
     async def test_another_program_that_holds_the_file(self, opened, path, events, monkeypatch):
-        monkeypatch.setattr("vtuber_brain.transcripts.store.BUSY_TIMEOUT_S", 0.1)
+        monkeypatch.setattr("vtuber_brain.transcripts.database.BUSY_TIMEOUT_S", 0.1)
         async with opened() as transcripts:
             other = sqlite3.connect(path, isolation_level=None)
             other.execute("BEGIN IMMEDIATE")

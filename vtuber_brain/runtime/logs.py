@@ -14,7 +14,7 @@ from typing import Any, Literal
 import structlog
 
 _SECRET = re.compile(r"(^|_)token$|secret|password|authorization|credential|api_key", re.IGNORECASE)
-_NOISY = ("websockets", "amqtt", "transitions", "aiosqlite", "asyncio", "httpx", "httpcore", "urllib3", "filelock")
+_NOISY = ("websockets", "amqtt", "transitions", "asyncio", "httpx", "httpcore", "urllib3", "filelock")
 Fields = MutableMapping[str, Any]
 
 

@@ -65,16 +65,24 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING
 """
 _PUT_TURN = """
 INSERT INTO turns (stream_id, reply_id, source, message_id, outcome, reason, text, heard_text, persona, model, release,
-    timings_ms, at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    timings_ms, musing, num_asking, facts, prompted_at, amount, at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET outcome = excluded.outcome, reason = excluded.reason, text = excluded.text,
     heard_text = excluded.heard_text, timings_ms = excluded.timings_ms
 """
+_ADD_HEARING = "INSERT INTO hearings (stream_id, reply_id, outcome, reason, heard_text, at) VALUES (?, ?, ?, ?, ?, ?)"
+"""Every state of a turn in the order in which memory took them in: what later prompts rest on."""
 _SET_PLAYBACK = """
 UPDATE utterances SET playback = ?1, playback_at = ?2
 WHERE stream_id = ?3 AND reply_id = ?4 AND seq = ?5 AND (playback IS NULL OR playback = 'started')
 """
-START_STREAM = "INSERT INTO streams (started_at, persona, model, release) VALUES (?, ?, ?, ?)"
+REORDERABLE = frozenset({_ADD_MESSAGE, _ADD_VERDICT, _ADD_DROP, _ADD_UTTERANCE, _PUT_TURN})
+"""Statements that may change places with one another: each has a table of its own, and reads no other of these.
+
+The triggers that empty what comes late read messages, which by the order of the names are written first.
+"""
+
+START_STREAM = "INSERT INTO streams (started_at, persona, model, release, memory) VALUES (?, ?, ?, ?, ?)"
 END_STREAM = "UPDATE streams SET ended_at = ? WHERE id = ?"
 
 
@@ -92,7 +100,7 @@ def statements(event: Incoming | Event, stream_id: int, now: float) -> list[Stat
         case Utterance():
             return [_utterance(event, stream_id)]
         case Turn():
-            return [_turn(event, stream_id, now)]
+            return [_turn(event, stream_id, now), _hearing(event, stream_id, now)]
         case Cue():
             return []
 
@@ -187,8 +195,17 @@ def _turn(turn: Turn, stream_id: int, now: float) -> Statement:
         turn.model,
         turn.release,
         _json(dict(turn.timings_ms)),
+        turn.musing,
+        message.num_asking if message else 1,
+        _json(list(turn.facts)),
+        turn.prompted_at,
+        message.amount if message else None,
         now,
     )
+
+
+def _hearing(turn: Turn, stream_id: int, now: float) -> Statement:
+    return _statement(_ADD_HEARING, stream_id, turn.reply_id, turn.outcome, turn.reason, turn.heard_text, now)
 
 
 def _statement(sql: str, *values: Value) -> Statement:

@@ -1,9 +1,9 @@
 """The tables of the transcripts, as migrations that only go forward; `PRAGMA user_version` counts those applied.
 
-Times are Unix seconds. A retracted message keeps its row and gets `retracted_at`; nothing here deletes.
+Times are Unix seconds. A retracted message keeps its row and gets `retracted_at`; that of a forgotten viewer keeps its
+row too, so that the ids still add up, but nothing they wrote stays in it. Nothing here deletes a row.
 """
 
-import sqlite3
 from pathlib import Path
 
 from vtuber_brain.errors import ConfigError, Problem
@@ -106,7 +106,103 @@ _TIMEOUTS = """
 ALTER TABLE retractions ADD COLUMN until REAL;
 """
 
-MIGRATIONS = (_FIRST, _TIMEOUTS)
+_PROMPTS = """
+ALTER TABLE turns ADD COLUMN musing TEXT;
+ALTER TABLE turns ADD COLUMN num_asking INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE turns ADD COLUMN facts TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE turns ADD COLUMN prompted_at REAL;
+"""
+
+_RATINGS = """
+CREATE TABLE ratings (
+    id INTEGER PRIMARY KEY,
+    stream_id INTEGER NOT NULL REFERENCES streams (id),
+    reply_id TEXT NOT NULL,
+    rated_by TEXT NOT NULL,
+    rating INTEGER NOT NULL CHECK (rating IN (-1, 0, 1)),
+    edited_text TEXT,
+    reason TEXT,
+    at REAL NOT NULL
+);
+CREATE INDEX ratings_by_reply ON ratings (stream_id, reply_id);
+CREATE TABLE forgotten (
+    id INTEGER PRIMARY KEY,
+    source TEXT NOT NULL,
+    author_id TEXT NOT NULL,
+    at REAL NOT NULL,
+    scope TEXT NOT NULL,
+    scrubbed_at REAL
+);
+CREATE INDEX forgotten_by_author ON forgotten (source, author_id);
+CREATE TABLE consent (
+    id INTEGER PRIMARY KEY,
+    source TEXT NOT NULL,
+    author_id TEXT NOT NULL,
+    choice TEXT NOT NULL CHECK (choice IN ('out', 'in')),
+    said_by TEXT NOT NULL,
+    at REAL NOT NULL
+);
+CREATE INDEX consent_by_author ON consent (source, author_id);
+CREATE TABLE hearings (
+    id INTEGER PRIMARY KEY,
+    stream_id INTEGER NOT NULL REFERENCES streams (id),
+    reply_id TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    reason TEXT,
+    heard_text TEXT NOT NULL,
+    at REAL NOT NULL
+);
+CREATE INDEX hearings_by_reply ON hearings (stream_id, reply_id);
+CREATE INDEX turns_by_reply ON turns (reply_id);
+ALTER TABLE streams ADD COLUMN memory TEXT;
+ALTER TABLE messages ADD COLUMN forgotten_at REAL;
+ALTER TABLE turns ADD COLUMN amount REAL;
+INSERT INTO hearings (stream_id, reply_id, outcome, reason, heard_text, at)
+    SELECT stream_id, reply_id, outcome, reason, heard_text, at FROM turns ORDER BY id;
+"""
+
+# What was on its way when its viewer was forgotten is emptied as it arrives, whoever writes it.
+_LATECOMERS = """
+CREATE TRIGGER late_message AFTER INSERT ON messages
+WHEN EXISTS (SELECT 1 FROM forgotten WHERE source = NEW.source AND author_id = NEW.author_id AND at >= NEW.at)
+BEGIN
+    UPDATE messages SET author_id = '', author_name = '', roles = '[]', text = '', forgotten_at = NEW.at
+    WHERE id = NEW.id;
+END;
+CREATE TRIGGER late_verdict AFTER INSERT ON verdicts
+WHEN EXISTS (SELECT 1 FROM messages WHERE stream_id = NEW.stream_id AND source = NEW.source
+    AND message_id = NEW.message_id AND forgotten_at IS NOT NULL)
+BEGIN
+    UPDATE verdicts SET text = '', sentiment = NULL, scores = NULL, toxicity = NULL WHERE id = NEW.id;
+END;
+CREATE TRIGGER late_utterance AFTER INSERT ON utterances
+WHEN EXISTS (SELECT 1 FROM messages WHERE stream_id = NEW.stream_id AND source = NEW.source
+    AND message_id = NEW.message_id AND forgotten_at IS NOT NULL)
+BEGIN
+    UPDATE utterances SET text = '' WHERE id = NEW.id;
+END;
+CREATE TRIGGER late_turn AFTER INSERT ON turns
+WHEN EXISTS (SELECT 1 FROM messages WHERE stream_id = NEW.stream_id AND source = NEW.source
+    AND message_id = NEW.message_id AND forgotten_at IS NOT NULL)
+BEGIN
+    UPDATE turns SET text = '', heard_text = '', facts = '[]' WHERE id = NEW.id;
+END;
+CREATE TRIGGER late_change AFTER UPDATE OF text, heard_text ON turns
+WHEN NEW.text <> '' AND EXISTS (SELECT 1 FROM messages WHERE stream_id = NEW.stream_id AND source = NEW.source
+    AND message_id = NEW.message_id AND forgotten_at IS NOT NULL)
+BEGIN
+    UPDATE turns SET text = '', heard_text = '' WHERE id = NEW.id;
+END;
+CREATE TRIGGER late_hearing AFTER INSERT ON hearings
+WHEN EXISTS (SELECT 1 FROM turns t JOIN messages m
+    ON m.stream_id = t.stream_id AND m.source = t.source AND m.message_id = t.message_id
+    WHERE t.stream_id = NEW.stream_id AND t.reply_id = NEW.reply_id AND m.forgotten_at IS NOT NULL)
+BEGIN
+    UPDATE hearings SET heard_text = '' WHERE id = NEW.id;
+END;
+"""
+
+MIGRATIONS = (_FIRST, _TIMEOUTS, _PROMPTS, _RATINGS + _LATECOMERS)
 VERSION = len(MIGRATIONS)
 
 
@@ -122,7 +218,7 @@ def migration_script(path: Path, version: int) -> str | None:
     return f"BEGIN IMMEDIATE;\n{''.join(MIGRATIONS[version:])}PRAGMA user_version = {VERSION};\nCOMMIT;"
 
 
-def not_a_database(path: Path, error: sqlite3.DatabaseError) -> ConfigError:
+def not_a_database(path: Path, error: Exception) -> ConfigError:
     """The problem of a file that SQLite does not recognise, or finds damaged."""
     fix = "Move the file away, or set transcripts.path to another"
     return ConfigError([Problem(str(path), f"not usable as transcripts: {error}", fix)])
