@@ -14,6 +14,7 @@ class Priority(IntEnum):
     CRITICAL = 0
     HIGH = 1
     NORMAL = 2
+    LOW = 3
 
 
 class Floor:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtuber_brain.chat.choice import MAX_VIEWERS, Choice, Viewers, likeness, words_of
+from vtuber_brain.chat.choice import MAX_VIEWERS, Choice, Viewers, words_of
 from vtuber_brain.chat.inbox import Inbox
+from vtuber_brain.chat.waves import likeness
 from vtuber_brain.messages import Author, ChatMessage, Drop, ReplyTo, Retraction
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sections import ChatSettings, ChoiceSettings
@@ -107,7 +108,7 @@ class TestStrategies:
         assert self.picked() == ["b"]
         chosen = choice(**NO_WEIGHTS)
         waiting = [chosen.enter(one) for one in self.MESSAGES]
-        assert chosen.pick(waiting, 96.0) is waiting[2]
+        assert chosen.pick(waiting, 96.0).message.id == waiting[2].message.id
 
     def test_newest_looks_at_nothing_else(self):
         assert self.picked(strategy="newest") == ["a"]

@@ -124,6 +124,19 @@ def test_the_books_always_balance(sent, heard):
     assert summary.unsettled >= 0
 
 
+def test_what_is_settled_is_forgotten_however_long_a_replay_lasts():
+    ledger = Ledger()
+    for id_, fate in (("a", reply("a")), ("b", dropped("b")), ("c", verdict("c", "deny"))):
+        ledger.sent(id_, 0.0)
+        ledger.heard(fate, 1.0)
+        assert id_ in ledger._sent, "its acknowledgement is still under way"
+        ledger.heard(ack(id_), 1.0)
+    ledger.sent("d", 0.0)
+    ledger.heard(ErrorFrame(code="too_long", detail="", of="message", id="d"), 1.0)
+    assert ledger._sent == {}
+    assert (ledger.summary().received, ledger.summary().acked, ledger.num_open) == (4, 3, 0)
+
+
 @pytest.mark.parametrize(
     ("values", "share", "expected"),
     [([], 0.5, None), ([3.0], 0.95, 3.0), ([2.0, 1.0], 0.5, 1.0), ([float(n) for n in range(1, 101)], 0.95, 95.0)],

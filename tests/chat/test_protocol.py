@@ -1,6 +1,7 @@
 """The frames: what is understood, what is refused and how it is named, and that events survive the way to a client."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -27,11 +28,13 @@ from vtuber_brain.chat.protocol import ack, encode, event_frame, incoming, parse
 from vtuber_brain.messages import (
     Author,
     ChatMessage,
+    Chosen,
     Cue,
     Drop,
     Dropped,
     Judged,
     Mood,
+    ReplyTo,
     Retraction,
     Turn,
     Utterance,
@@ -61,16 +64,30 @@ def test_everything_a_message_may_carry():
     assert (message.kind, message.amount, message.author.roles) == ("cheer", 100.0, ("mod", "sub"))
 
 
+def test_a_reply_to_her_and_words_that_are_pictures():
+    earlier = {"id": "m0", "author": {"id": "us", "name": "Mori"}, "text": "Halo.", "ours": True}
+    frame = parsed(reply_to=earlier, emotes=["moriHi"])
+    message = incoming(frame, source="websocket", at=1.0, received_s=2.0)
+    assert message.reply_to == ReplyTo("m0", Author("us", "Mori"), "Halo.", ours=True)
+    assert message.emotes == ("moriHi",)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
         ('{"type":"delete","id":"m1"}', Retraction("websocket", "message", "m1", 1000.0)),
         ('{"type":"ban","author_id":"u1"}', Retraction("websocket", "author", "u1", 1000.0)),
+        ('{"type":"ban","author_id":"u1","for_s":600}', Retraction("websocket", "author", "u1", 1000.0, 1600.0)),
         ('{"type":"clear"}', Retraction("websocket", "all", None, 1000.0)),
     ],
 )
 def test_retractions_in_the_brains_words(text, expected):
     assert brought(text) == expected
+
+
+@pytest.mark.parametrize("for_s", ["-1", '"soon"', "1e999"])
+def test_a_ban_that_ends_before_it_begins_is_none(for_s):
+    assert isinstance(parse(f'{{"type":"ban","author_id":"u1","for_s":{for_s}}}'), ErrorFrame)
 
 
 def test_subscribe():
@@ -119,6 +136,9 @@ def test_an_unknown_type_is_answered_with_those_there_are(kind):
         ({"amount": "5"}, "amount"),
         ({"amount": -1}, "amount"),
         ({"amount": True}, "amount"),
+        ({"reply_to": "m0"}, "reply_to"),
+        ({"reply_to": {"id": "m0"}}, "reply_to.author"),
+        ({"emotes": "moriHi"}, "emotes"),
         ({"at": 5}, "at"),
     ],
 )
@@ -141,6 +161,7 @@ def test_money_needs_no_words(kind):
         ({"id": "x" * (MAX_ID_CHARS + 1)}, "id"),
         ({"author": {"id": "u1", "name": "x" * 101}}, "author.name"),
         ({"author": {"id": "u1", "name": "x", "roles": ["a"] * 17}}, "author.roles"),
+        ({"emotes": ["a"] * 101}, "emotes"),
     ],
 )
 def test_what_is_too_long_is_named(changes, field):
@@ -214,13 +235,27 @@ MOOD = Mood("positive", {"positive": 0.75, "neutral": 0.25}, 0.125)
                 mood="positive",
                 scores={"positive": 0.75, "neutral": 0.25},
                 toxicity=0.125,
+                author="Kopi",
             ),
         ),
         (
-            Judged(HEARD, Verdict("allow", (), "hi", None)),
-            VerdictFrame(id="m1", source="websocket", action="allow", reasons=[], mood=None, scores={}, toxicity=None),
+            Judged(
+                replace(HEARD, num_asking=3, chosen=Chosen(2.5, {"question": 1.0, "age": 1.5}, 7)),
+                Verdict("allow", (), "hi", None),
+            ),
+            VerdictFrame(
+                id="m1",
+                source="websocket",
+                action="allow",
+                reasons=[],
+                mood=None,
+                scores={},
+                toxicity=None,
+                author="Kopi",
+                why={"score": 2.5, "parts": {"question": 1.0, "age": 1.5}, "waiting": 7, "asking": 3},
+            ),
         ),
-        (Dropped(HEARD, Drop.TOO_OLD), DroppedFrame(id="m1", source="websocket", reason=Drop.TOO_OLD)),
+        (Dropped(HEARD, Drop.TOO_OLD), DroppedFrame(id="m1", source="websocket", reason=Drop.TOO_OLD, author="Kopi")),
         (Cue("smile", 0.5, 800), CueFrame(name="smile", intensity=0.5, for_ms=800)),
         (
             Utterance("r1", 0, "Hi!", Cue("smile", 0.5, 800), "positive", "en", False, HEARD, 1001.0, "mori", None),

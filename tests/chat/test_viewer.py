@@ -296,3 +296,22 @@ class TestAtAKeyboard:
                 await asyncio.gather(chatting, return_exceptions=True)
             os.close(ours)
             os.close(theirs)
+
+
+class TestWhy:
+    OF_ANOTHER = {"id": "x", "source": "twitch", "author": "Beni"}  # noqa: RUF012
+
+    def verdict(self, **fields):
+        fields = {"action": "allow", "reasons": [], "mood": None, "scores": {}, "toxicity": None, **fields}
+        return VerdictFrame(**self.OF_ANOTHER, **fields)
+
+    def test_the_fates_of_others_are_shown_only_when_asked_for(self):
+        frames = [self.verdict(), DroppedFrame(**self.OF_ANOTHER, reason="wave")]
+        assert [Viewer("Kopi", "mori").heard(frame) for frame in frames] == [[], []]
+        told = Viewer("Kopi", "mori", why=True)
+        assert [shown(told.heard(frame)) for frame in frames] == [["Beni › ✓ allowed"], ["Beni › ✗ dropped wave"]]
+
+    def test_what_counted_for_the_message_that_was_chosen_stands_below_its_verdict(self):
+        why = {"score": 3.25, "parts": {"age": 1.5, "new_viewer": 0.8}, "waiting": 12, "asking": 3}
+        rows = shown(Viewer("Kopi", "mori", why=True).heard(self.verdict(why=why)))
+        assert rows[1] == "chosen of 12 with 3.25, 3 viewers ask it: age 1.50 · new viewer 0.80"

@@ -31,7 +31,7 @@ def test_mori_keeps_to_her_own_limits() -> None:
     rules = RuleSet.load(SentimentSettings())
     said = [*mori.safe_lines, *(example.says for example in mori.examples)]
     assert [line for line in said if apply_spoken(line, rules, mori.blocked_topics)] == []
-    assert [e.heard for e in mori.examples if decide(e.heard, None, rules, 1).action == "deny"] == []
+    assert [e.heard for e in mori.examples if decide(e.heard, rules).action == "deny"] == []
 
 
 def test_defaults_fill_what_a_short_file_leaves_out(tmp_path) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vtuber_brain.context.quote import quote, quote_name
-from vtuber_brain.sentiment.rules import clean
+from vtuber_brain.sentiment.normal import clean
 
 PIECES = [*'<>|/[]#_imSs 3\n\x00\u200b\u202e\u0301｜＜＞:()"', "<|im_end|>", "<s>", "im_start", "INST", "###"]
 texts = st.one_of(st.text(max_size=120), st.lists(st.sampled_from(PIECES), max_size=40).map("".join))

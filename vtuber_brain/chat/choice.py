@@ -8,30 +8,36 @@ import math
 import random
 import re
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from vtuber_brain.messages import ChatMessage
+from vtuber_brain.chat.waves import SHORT_WORDS, Waves, Words, likeness
+from vtuber_brain.messages import ChatMessage, Chosen, Mood
 from vtuber_brain.sections import ChoiceSettings
 
 MAX_VIEWERS = 16_384
 RECENT_TEXTS = 24
-SHORT_WORDS, LONG_WORDS = 3, 40
+LONG_WORDS = 40
 RETURN_AFTER_S = 1800.0
 """A viewer who was silent for so long and writes again is one who has come back."""
 
-Words = frozenset[str]
 _WORD = re.compile(r"[^\W_]+")
 _REPEATED = re.compile(r"(.)\1{2,}")
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A message that waits, with everything about its score that does not change while it does."""
+    """A message that waits, with what counts for it whenever it is taken, and its mood once that is known."""
 
     message: ChatMessage
     words: Words
+    traits: Mapping[str, float]
     standing: float
+    mood: Mood | None = None
+
+    def felt(self, mood: Mood | None) -> "Candidate":
+        """The same with its mood."""
+        return replace(self, mood=mood)
 
 
 def words_of(text: str) -> Words:
@@ -40,12 +46,6 @@ def words_of(text: str) -> Words:
 
 
 _ASKING = words_of("what who why when where how which whose apa siapa kenapa kapan mana dimana gimana berapa mengapa")
-
-
-def likeness(one: Words, other: Words) -> float:
-    """The share of words two texts have in common, 0 to 1 (Jaccard 1901)."""
-    either = len(one | other)
-    return len(one & other) / either if either else 0.0
 
 
 class Viewers:
@@ -64,33 +64,13 @@ class Viewers:
         return message.received_s - before_s if before_s is not None else None
 
 
-class Waves:
-    """Recognises a wave: the same words from many viewers within a short time, such as copypasta and raid calls."""
-
-    def __init__(self, settings: ChoiceSettings) -> None:
-        self._settings = settings
-        self._heard: OrderedDict[Words, deque[tuple[float, str]]] = OrderedDict()
-
-    def note(self, candidate: Candidate) -> bool:
-        """One more message; whether, with it, its words are a wave."""
-        if not candidate.words:
-            return False
-        now_s = candidate.message.received_s
-        heard = self._heard.pop(candidate.words, None) or deque(maxlen=4 * self._settings.wave_viewers)
-        heard.append((now_s, candidate.message.author.id))
-        self._heard[candidate.words] = heard
-        while len(self._heard) > MAX_VIEWERS:
-            self._heard.popitem(last=False)
-        authors = {author for at_s, author in heard if now_s - at_s <= self._settings.wave_s}
-        return len(authors) >= self._settings.wave_viewers
-
-
 class Choice:
     """Scores and picks, by the settings' weights and strategy. `names` gives what viewers call her at present."""
 
     def __init__(self, settings: ChoiceSettings, names: Callable[[], Iterable[str]]) -> None:
         self._settings, self._names = settings, names
-        self._viewers, self._waves = Viewers(), Waves(settings)
+        self._viewers = Viewers()
+        self._waves = Waves(settings.wave_viewers, settings.wave_s, settings.fold_likeness)
         self._recent: deque[Words] = deque(maxlen=RECENT_TEXTS)
         self._answered: deque[tuple[Words, float]] = deque(maxlen=RECENT_TEXTS)
         self._turns: Counter[tuple[str, str]] = Counter()
@@ -101,17 +81,17 @@ class Choice:
         words, weights = words_of(message.text), self._settings
         silent_s = self._viewers.hear(message)
         roles = frozenset(message.author.roles)
-        standing = (
-            weights.question * ("?" in message.text or bool(words & _ASKING))
-            + weights.mention * any(bool(name) and name <= words for name in map(words_of, self._names()))
-            + weights.reply * (message.reply_to is not None and message.reply_to.ours)
-            + weights.new_viewer * (silent_s is None)
-            + weights.returning_viewer * (silent_s is not None and silent_s > RETURN_AFTER_S)
-            + weights.subscriber * ("subscriber" in roles)
-            + weights.moderator * bool(roles & {"moderator", "broadcaster"})
-            + weights.length * _fitting_length(len(words))
-        )
-        return Candidate(message, words, standing)
+        traits = {
+            "question": weights.question * ("?" in message.text or bool(words & _ASKING)),
+            "mention": weights.mention * any(bool(name) and name <= words for name in map(words_of, self._names())),
+            "reply": weights.reply * (message.reply_to is not None and message.reply_to.ours),
+            "new_viewer": weights.new_viewer * (silent_s is None),
+            "returning_viewer": weights.returning_viewer * (silent_s is not None and silent_s > RETURN_AFTER_S),
+            "subscriber": weights.subscriber * ("subscriber" in roles),
+            "moderator": weights.moderator * bool(roles & {"moderator", "broadcaster"}),
+            "length": weights.length * _fitting_length(len(words)),
+        }
+        return Candidate(message, words, traits, sum(traits.values()))
 
     def note(self, text: str) -> None:
         """She said something: what is like it is no news for a while."""
@@ -120,7 +100,7 @@ class Choice:
 
     def is_wave(self, candidate: Candidate) -> bool:
         """Whether, with this message, its words have come from enough viewers in a short time to be a wave."""
-        return self._waves.note(candidate)
+        return self._waves.note(candidate.message, candidate.words)
 
     def is_being_answered(self, candidate: Candidate) -> bool:
         """Whether the like of it was picked a moment ago. A word or two, such as a greeting, is everybody's own."""
@@ -131,13 +111,19 @@ class Choice:
 
     def score(self, candidate: Candidate, now_s: float) -> float:
         """How much a message is worth answering at `now_s`."""
-        weights = self._settings
-        known = max((likeness(candidate.words, words) for words in self._recent), default=0.0)
-        age_s = max(0.0, now_s - candidate.message.received_s)
-        return candidate.standing + weights.novelty * (1 - known) + weights.age * math.exp(-age_s / weights.fresh_s)
+        return candidate.standing + sum(self._moment(candidate, now_s).values())
+
+    def explain(self, candidate: Candidate, now_s: float, num_waiting: int) -> Chosen:
+        """What its score is made of, the largest part first; `num_waiting`: it and those that wait with it."""
+        parts = {**candidate.traits, **self._moment(candidate, now_s)}
+        told = {name: round(part, 2) for name, part in sorted(parts.items(), key=lambda item: -abs(item[1])) if part}
+        return Chosen(round(sum(parts.values()), 2), told, num_waiting)
 
     def pick(self, candidates: Sequence[Candidate], now_s: float) -> Candidate:
-        """The one to answer, of at least one, given in the order in which they came; ties go to the newest."""
+        """The one to answer, of at least one, given in the order in which they came; ties go to the newest.
+
+        Its message says why it was chosen.
+        """
         candidates = candidates[::-1]
         match self._settings.strategy:
             case "newest":
@@ -149,12 +135,25 @@ class Choice:
                 (picked,) = self._random.choices(candidates, shares)
             case "round_robin":
                 picked = min(candidates, key=lambda one: self._turns[_author(one)])
+        chosen = self.explain(picked, now_s, len(candidates))
         self._recent.append(picked.words)
         self._answered.append((picked.words, now_s))
         self._turns[_author(picked)] += 1
         if len(self._turns) > MAX_VIEWERS:
             self._turns = Counter(dict(self._turns.most_common(MAX_VIEWERS // 2)))
-        return picked
+        return replace(picked, message=replace(picked.message, chosen=chosen))
+
+    def _moment(self, candidate: Candidate, now_s: float) -> dict[str, float]:
+        """What changes while a message waits: how new its words are, how fresh it is, how it was meant."""
+        weights = self._settings
+        known = max((likeness(candidate.words, words) for words in self._recent), default=0.0)
+        age_s = max(0.0, now_s - candidate.message.received_s)
+        kind = candidate.mood.scores["positive"] - candidate.mood.scores["negative"] if candidate.mood else 0.0
+        return {
+            "novelty": weights.novelty * (1 - known),
+            "age": weights.age * math.exp(-age_s / weights.fresh_s),
+            "mood": weights.mood * kind,
+        }
 
     def like(self, picked: Candidate, candidates: Iterable[Candidate]) -> list[Candidate]:
         """The others that say the same as `picked`, near enough to be answered with it."""

@@ -14,6 +14,7 @@ MAX_ID_CHARS = 200
 MAX_NAME_CHARS = 100
 MAX_ROLES = 16
 MAX_TEXT_CHARS = 4000
+MAX_EMOTES = 100
 
 ErrorCode = Literal["malformed_json", "bad_message", "too_long", "binary", "rate_limited", "unavailable"]
 Acked = Literal["message", "delete", "ban", "clear", "subscribe"]
@@ -36,8 +37,20 @@ class AuthorBody(Frame):
     roles: list[Name] = Field([], max_length=MAX_ROLES)
 
 
+class ReplyToBody(Frame):
+    """The message that another one answers; `ours`: she had written it."""
+
+    id: Id
+    author: AuthorBody
+    text: str = Field("", max_length=MAX_TEXT_CHARS)
+    ours: bool = False
+
+
 class MessageFrame(Frame):
-    """One thing a viewer did. `amount` is in the platform's own unit: bits, months, viewers, points."""
+    """One thing a viewer did. `amount` is in the platform's own unit: bits, months, viewers, points.
+
+    `emotes` are those words of the text that are pictures to the viewers.
+    """
 
     type: Literal["message"] = "message"
     id: Id
@@ -45,6 +58,8 @@ class MessageFrame(Frame):
     kind: Kind = "chat"
     text: str = Field(max_length=MAX_TEXT_CHARS)
     amount: float = Field(0, ge=0, allow_inf_nan=False)
+    reply_to: ReplyToBody | None = None
+    emotes: list[Name] = Field([], max_length=MAX_EMOTES)
 
 
 class DeleteFrame(Frame):
@@ -55,10 +70,11 @@ class DeleteFrame(Frame):
 
 
 class BanFrame(Frame):
-    """Everything of this author was taken back, and what still comes is not wanted."""
+    """Everything of this author was taken back, and what still comes is not wanted, for `for_s` seconds or for good."""
 
     type: Literal["ban"] = "ban"
     author_id: Id
+    for_s: float | None = Field(None, ge=0, allow_inf_nan=False)
 
 
 class ClearFrame(Frame):
@@ -100,8 +116,17 @@ class ErrorFrame(Answer):
     id: str | None = None
 
 
+class WhyBody(Answer):
+    """Why a message was taken before others: what its score is made of, how many waited, how many viewers say it."""
+
+    score: float
+    parts: dict[str, float]
+    waiting: int
+    asking: int
+
+
 class VerdictFrame(Answer):
-    """The filter has spoken."""
+    """The filter has spoken. `author` is the name shown; `why` stands with a message that was chosen to be answered."""
 
     type: Literal["verdict"] = "verdict"
     id: str
@@ -111,15 +136,18 @@ class VerdictFrame(Answer):
     mood: Sentiment | None
     scores: dict[str, float]
     toxicity: float | None
+    author: str = ""
+    why: WhyBody | None = None
 
 
 class DroppedFrame(Answer):
-    """A message ended without a verdict that denied it and without a reply."""
+    """A message ended without a verdict that denied it and without a reply. `author` is the name shown."""
 
     type: Literal["dropped"] = "dropped"
     id: str
     source: str
     reason: Drop
+    author: str = ""
 
 
 class CueBody(Answer):

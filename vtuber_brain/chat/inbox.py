@@ -6,15 +6,17 @@ judges nothing and does no I/O; its clock is given to it.
 """
 
 import asyncio
+import heapq
+import itertools
 import math
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 
 from vtuber_brain.chat.choice import Candidate, Choice
 from vtuber_brain.chat.rate import Bucket
-from vtuber_brain.messages import ChatMessage, Drop, Retraction
+from vtuber_brain.messages import ChatMessage, Drop, Mood, Retraction
+from vtuber_brain.runtime.clock import now_s
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sections import ChatSettings
 
@@ -61,13 +63,13 @@ class Inbox:
         metrics: Metrics,
         *,
         on_drop: Callable[[ChatMessage, Drop], None],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = now_s,
     ) -> None:
         self._settings, self._on_drop, self._clock = settings, on_drop, clock
         self._choice = choice
         self._chat: OrderedDict[Key, Candidate] = OrderedDict()
         self._money: OrderedDict[Key, ChatMessage] = OrderedDict()
-        self._arrived = asyncio.Event()
+        self._arrived, self._news = asyncio.Event(), asyncio.Event()
         self._seen = Recent(settings.dedupe)
         self._retracted = Recent(settings.dedupe)
         self._banned: OrderedDict[Hashable, float] = OrderedDict()
@@ -100,6 +102,27 @@ class Inbox:
                 self._drop(self._chat.popitem(last=False)[1].message, Drop.INBOX_FULL)
             self._chat[message.key] = candidate
             self._arrived.set()
+            self._news.set()
+
+    async def filled(self) -> None:
+        """Wait until something new waits here."""
+        await self._news.wait()
+        self._news.clear()
+
+    def unfelt(self, num: int) -> list[ChatMessage]:
+        """Up to `num` waiting chat messages whose mood is unknown: half of them those with the best prospects, the
+        rest the latest.
+        """
+        unknown = [one for one in self._chat.values() if one.mood is None]
+        best = heapq.nlargest((num + 1) // 2, unknown, key=lambda one: one.standing)
+        chosen = {one.message.key for one in best}
+        latest = (one for one in reversed(unknown) if one.message.key not in chosen)
+        return [one.message for one in [*best, *itertools.islice(latest, num - len(best))]]
+
+    def feel(self, message: ChatMessage, mood: Mood) -> None:
+        """The mood of a message has become known; it may wait no longer."""
+        if (candidate := self._chat.get(message.key)) is not None:
+            self._chat[message.key] = candidate.felt(mood)
 
     def said(self, text: str) -> None:
         """She has said this: what is like it is no news."""
@@ -138,16 +161,19 @@ class Inbox:
         return replace(picked.message, num_asking=len(asking))
 
     def _put_money(self, message: ChatMessage) -> None:
-        """Several gifts or cheers of one viewer in a row become one event, the later keeping its place and words."""
+        """Several gifts or cheers of one viewer in a row become one event, the earlier keeping its place and words.
+
+        Words never travel under another event's id: by their own they can be taken back.
+        """
         for earlier in self._money.values():
             alike = (earlier.source, earlier.kind, earlier.author.id) == (
                 message.source,
                 message.kind,
                 message.author.id,
             )
-            if alike and message.received_s - earlier.received_s <= self._settings.combine_s:
-                amount, text = earlier.num_units + message.num_units, earlier.text or message.text
-                self._money[earlier.key] = replace(earlier, amount=amount, text=text)
+            in_a_row = alike and message.received_s - earlier.received_s <= self._settings.combine_s
+            if in_a_row and (earlier.text or not message.text):
+                self._money[earlier.key] = replace(earlier, amount=earlier.num_units + message.num_units)
                 self._drop(message, Drop.COMBINED)
                 return
         if len(self._money) >= self._settings.money_capacity:

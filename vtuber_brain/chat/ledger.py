@@ -1,8 +1,9 @@
 """The books of a replay: every message sent ends in exactly one place. Pure; the caller brings frames and clock."""
 
 import math
+from array import array
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rich.table import Table
@@ -44,46 +45,80 @@ class Summary:
 class _Sent:
     at_s: float
     due: int = 0
+    unacked: int = 0
     heard: bool = False
 
 
 @dataclass(slots=True)
 class Ledger:
-    """Counts what is sent and what comes back; ids are those on the wire."""
+    """Counts what is sent and what comes back; ids are those on the wire. What is settled is forgotten."""
 
     num_open: int = 0
     _received: int = 0
     _acked: int = 0
-    _sent: dict[str, _Sent] = field(default_factory=dict)
+    _sent: dict[Hashable, _Sent] = field(default_factory=dict)
     _outcomes: Counter[str] = field(default_factory=Counter)
     _dropped: Counter[str] = field(default_factory=Counter)
     _denied: Counter[str] = field(default_factory=Counter)
     _errors: Counter[str] = field(default_factory=Counter)
-    _latencies_s: list[float] = field(default_factory=list)
+    _latencies_s: "array[float]" = field(default_factory=lambda: array("d"))
 
-    def sent(self, message_id: str, now_s: float) -> None:
+    def sent(self, message_id: Hashable, now_s: float) -> None:
         """One message is on its way; the same id may be sent again, and has a fate of its own each time."""
-        self._sent.setdefault(message_id, _Sent(now_s)).due += 1
+        sent = self._sent.setdefault(message_id, _Sent(now_s))
+        sent.due += 1
+        sent.unacked += 1
         self._received += 1
         self.num_open += 1
 
     def heard(self, frame: ServerFrame, now_s: float) -> bool:
         """Enter what the daemon says; False when it is about none of ours."""
         match frame:
-            case AckFrame(of="message", id=str(message_id)) if message_id in self._sent:
-                self._acked += 1
-                return True
+            case AckFrame(of="message", id=str(message_id)):
+                return self.acked(message_id)
             case ErrorFrame(of="message", id=str(message_id)):
-                return self._settle(message_id, self._errors, frame.code)
+                return self._settle(message_id, self._errors, frame.code, is_acked=False)
             case DroppedFrame():
-                return self._settle(frame.id, self._dropped, frame.reason)
+                return self.dropped(frame.id, frame.reason)
             case VerdictFrame(action="deny"):
-                return self._settle(frame.id, self._denied, next(iter(frame.reasons), "denied"))
+                return self.denied(frame.id, frame.reasons)
             case ReplyFrame(in_reply_to=str(message_id)):
-                return self._settle(message_id, self._outcomes, frame.outcome)
+                return self.ended(message_id, frame.outcome)
             case UtteranceFrame(in_reply_to=origin) if origin is not None:
-                return self._spoke(origin.message_id, now_s)
+                return self.spoke(origin.message_id, now_s)
         return False
+
+    def acked(self, message_id: Hashable) -> bool:
+        """A message was stored; False when it is none of ours, as with all of these."""
+        sent = self._sent.get(message_id)
+        if sent is None:
+            return False
+        self._acked += 1
+        sent.unacked -= 1
+        self._forget(message_id, sent)
+        return True
+
+    def dropped(self, message_id: Hashable, reason: str) -> bool:
+        """A message ended without a reply."""
+        return self._settle(message_id, self._dropped, reason)
+
+    def denied(self, message_id: Hashable, reasons: Sequence[str]) -> bool:
+        """A message was denied."""
+        return self._settle(message_id, self._denied, next(iter(reasons), "denied"))
+
+    def ended(self, message_id: Hashable, outcome: str) -> bool:
+        """The reply to a message is over."""
+        return self._settle(message_id, self._outcomes, outcome)
+
+    def spoke(self, message_id: Hashable, now_s: float) -> bool:
+        """A sentence answers a message."""
+        sent = self._sent.get(message_id)
+        if sent is None:
+            return False
+        if not sent.heard:
+            sent.heard = True
+            self._latencies_s.append(now_s - sent.at_s)
+        return True
 
     def summary(self, cut_short: str | None = None) -> Summary:
         """The books as they stand; `cut_short` says why the replay ended before its time."""
@@ -101,23 +136,20 @@ class Ledger:
             cut_short=cut_short,
         )
 
-    def _settle(self, message_id: str, fates: Counter[str], fate: str) -> bool:
+    def _settle(self, message_id: Hashable, fates: Counter[str], fate: str, *, is_acked: bool = True) -> bool:
         sent = self._sent.get(message_id)
         if sent is None or not sent.due:
             return False
         sent.due -= 1
+        sent.unacked -= not is_acked
         self.num_open -= 1
         fates[fate] += 1
+        self._forget(message_id, sent)
         return True
 
-    def _spoke(self, message_id: str, now_s: float) -> bool:
-        sent = self._sent.get(message_id)
-        if sent is None:
-            return False
-        if not sent.heard:
-            sent.heard = True
-            self._latencies_s.append(now_s - sent.at_s)
-        return True
+    def _forget(self, message_id: Hashable, sent: _Sent) -> None:
+        if sent.due <= 0 and sent.unacked <= 0:
+            del self._sent[message_id]
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:

@@ -12,6 +12,7 @@ from vtuber_brain.chat.frames import (
     MAX_ID_CHARS,
     Acked,
     AckFrame,
+    AuthorBody,
     BanFrame,
     ClearFrame,
     ClientFrame,
@@ -25,18 +26,22 @@ from vtuber_brain.chat.frames import (
     InReplyTo,
     MessageFrame,
     ReplyFrame,
+    ReplyToBody,
     ServerFrame,
     UtteranceFrame,
     VerdictFrame,
+    WhyBody,
 )
 from vtuber_brain.messages import (
     Author,
     ChatMessage,
     Cue,
+    Drop,
     Dropped,
     Event,
     Incoming,
     Judged,
+    ReplyTo,
     Retraction,
     Turn,
     Utterance,
@@ -47,11 +52,14 @@ MAX_DETAIL_CHARS = 300
 _TAGS = ", ".join(get_args(Acked))
 
 _client: TypeAdapter[ClientFrame] = TypeAdapter(Annotated[ClientFrame, Field(discriminator="type")])
+_message: TypeAdapter[MessageFrame] = TypeAdapter(MessageFrame)
 _server: TypeAdapter[ServerFrame] = TypeAdapter(Annotated[ServerFrame, Field(discriminator="type")])
 
 
 def parse(text: str) -> ClientFrame | ErrorFrame:
     """What a client sent, or the error to answer it with."""
+    if (message := _plain_message(text)) is not None:
+        return message
     try:
         data = from_json(text, allow_inf_nan=False)
     except ValueError as error:
@@ -63,6 +71,15 @@ def parse(text: str) -> ClientFrame | ErrorFrame:
         code: ErrorCode = "too_long" if error.errors()[0]["type"] in {"string_too_long", "too_long"} else "bad_message"
         of, frame_id = _names(data)
         return ErrorFrame(code=code, detail=f"{field}: {expected}"[:MAX_DETAIL_CHARS], of=of, id=frame_id)
+
+
+def _plain_message(text: str) -> MessageFrame | None:
+    """A message in which nothing is wrong, told three times as fast as by the union; nearly all are such."""
+    try:
+        frame = _message.validate_json(text)
+    except ValidationError:
+        return None
+    return frame if "type" in frame.model_fields_set and frame.text.strip() else None
 
 
 def validate(data: Any) -> ClientFrame:
@@ -96,12 +113,23 @@ def incoming(
     """The frame in the brain's words; `at` is Unix time, `received_s` the monotonic clock, both in seconds."""
     match frame:
         case MessageFrame():
-            author = Author(frame.author.id, frame.author.name, tuple(frame.author.roles))
-            return ChatMessage(source, frame.id, author, frame.text, at, received_s, frame.kind, frame.amount)
+            return ChatMessage(
+                source,
+                frame.id,
+                _author(frame.author),
+                frame.text,
+                at,
+                received_s,
+                frame.kind,
+                frame.amount,
+                _reply_to(frame.reply_to),
+                tuple(frame.emotes),
+            )
         case DeleteFrame():
             return Retraction(source, "message", frame.id, at)
         case BanFrame():
-            return Retraction(source, "author", frame.author_id, at)
+            until = at + frame.for_s if frame.for_s is not None else None
+            return Retraction(source, "author", frame.author_id, at, until)
         case ClearFrame():
             return Retraction(source, "all", None, at)
 
@@ -123,7 +151,7 @@ def event_frame(event: Event) -> EventFrame:
         case Judged():
             return _verdict(event)
         case Dropped():
-            return DroppedFrame(id=_utf8(event.message.id), source=event.message.source, reason=event.reason)
+            return _dropped(event.message, event.reason)
         case Utterance():
             return _utterance(event)
         case Cue():
@@ -145,6 +173,24 @@ def parse_server(text: str) -> ServerFrame | None:
         return None
 
 
+def _dropped(message: ChatMessage, reason: Drop) -> DroppedFrame:
+    return DroppedFrame(id=_utf8(message.id), source=message.source, reason=reason, author=_utf8(message.author.name))
+
+
+def _why(message: ChatMessage) -> WhyBody | None:
+    if (chosen := message.chosen) is None:
+        return None
+    return WhyBody(score=chosen.score, parts=dict(chosen.parts), waiting=chosen.num_waiting, asking=message.num_asking)
+
+
+def _author(body: AuthorBody) -> Author:
+    return Author(body.id, body.name, tuple(body.roles))
+
+
+def _reply_to(body: ReplyToBody | None) -> ReplyTo | None:
+    return ReplyTo(body.id, _author(body.author), body.text, body.ours) if body is not None else None
+
+
 def _verdict(event: Judged) -> VerdictFrame:
     mood = event.verdict.mood
     return VerdictFrame(
@@ -155,6 +201,8 @@ def _verdict(event: Judged) -> VerdictFrame:
         mood=mood.sentiment if mood else None,
         scores=dict(mood.scores) if mood else {},
         toxicity=mood.toxicity if mood else None,
+        author=_utf8(event.message.author.name),
+        why=_why(event.message),
     )
 
 
@@ -186,7 +234,7 @@ def _reply(event: Turn) -> ReplyFrame:
         reply_id=event.reply_id,
         outcome=event.outcome,
         reason=event.reason,
-        text=_utf8(event.text),
+        text=_utf8(event.text) if event.outcome != "retracted" else "",
         in_reply_to=_utf8(message.id) if message else None,
         source=message.source if message else None,
         timings=dict(event.timings_ms),

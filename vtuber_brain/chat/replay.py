@@ -1,22 +1,32 @@
 """The player of recorded streams: a client that sends a file to the daemon as it once happened, and counts every fate.
 
-A recording is JSONL: each line a client's frame with `at`, seconds since the start. It never touches the daemon but
-through its chat.
+A recording is JSONL: each line a client's frame with `at`, seconds since the start; record.py writes them too. The
+player never touches the daemon but through its chat.
 """
 
 import asyncio
 import itertools
+import math
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from vtuber_brain.chat.client import Client, open_client
-from vtuber_brain.chat.frames import BanFrame, ClearFrame, DeleteFrame, MessageFrame, SubscribeFrame
+from vtuber_brain.chat.frames import (
+    MAX_NAME_CHARS,
+    AuthorBody,
+    BanFrame,
+    ClearFrame,
+    DeleteFrame,
+    MessageFrame,
+    ReplyToBody,
+    SubscribeFrame,
+)
 from vtuber_brain.chat.ledger import Ledger, Summary
 from vtuber_brain.chat.protocol import first_problem, validate
 from vtuber_brain.errors import ConfigError, Problem, RecordError, Unavailable
@@ -24,15 +34,23 @@ from vtuber_brain.errors import ConfigError, Problem, RecordError, Unavailable
 SETTLE_S = 30.0
 
 Frame = MessageFrame | DeleteFrame | BanFrame | ClearFrame
+Named = TypeVar("Named", AuthorBody, ReplyToBody)
 Progress = Callable[[Summary], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One line of a recording: what was sent, `at` seconds after the start."""
+    """One line of a recording: what was delivered, `at` seconds after the start.
+
+    Where the daemon wrote it, `source` brought it; it happened there at `sent_at`, and was received at `received_at`,
+    in the same seconds, where they differ from `at`.
+    """
 
     at: float
     frame: Frame
+    source: str = ""
+    sent_at: float | None = None
+    received_at: float | None = None
 
 
 async def replay(
@@ -71,29 +89,45 @@ async def replay(
 
 def read_recording(path: Path) -> list[Recorded]:
     """Every line of the file, checked before anything is sent. Raises ConfigError or RecordError."""
+    return list(recorded_lines(path))
+
+
+def recorded_lines(path: Path) -> Iterator[Recorded]:
+    """The lines of the file one by one, so that it may be long. Raises ConfigError or RecordError where it is wrong."""
+    number, empty = 1, True
     try:
-        lines = path.read_bytes().split(b"\n")
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield _recorded(str(path), number, line.rstrip(b"\n"))
+                    empty = False
     except OSError as error:
         fix = "Give the path of a JSONL recording, such as tests/data/stream_mori.jsonl"
         raise ConfigError([Problem(str(path), error.strerror or "cannot be read", fix)]) from None
-    recording = [_recorded(str(path), number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    if not recording:
-        raise RecordError(str(path), 1, "line", "the file holds no messages")
-    return recording
+    if empty:
+        raise RecordError(str(path), number, "line", "the file holds no messages")
 
 
 def renamed(frame: Frame, prefix: str) -> Frame:
     """The frame with `prefix` before the ids of messages and authors, wherever they are named."""
     match frame:
         case MessageFrame():
-            author = frame.author.model_copy(update={"id": prefix + frame.author.id})
-            return frame.model_copy(update={"id": prefix + frame.id, "author": author})
+            names = {"id": prefix + frame.id, "author": _renamed_body(frame.author, prefix)}
+            if frame.reply_to is None:
+                return frame.model_copy(update=names)
+            author = _renamed_body(frame.reply_to.author, prefix)
+            earlier = _renamed_body(frame.reply_to, prefix).model_copy(update={"author": author})
+            return frame.model_copy(update={**names, "reply_to": earlier})
         case DeleteFrame():
             return frame.model_copy(update={"id": prefix + frame.id})
         case BanFrame():
             return frame.model_copy(update={"author_id": prefix + frame.author_id})
         case ClearFrame():
             return frame
+
+
+def _renamed_body(body: Named, prefix: str) -> Named:
+    return body.model_copy(update={"id": prefix + body.id})
 
 
 class _Player:
@@ -125,7 +159,8 @@ class _Player:
                 await self._wait_until(started_s + recorded.at / speed)
                 if self._stop.is_set():
                     return
-                frame = renamed(recorded.frame, f"{run}.{lap}:")
+                origin = f"{recorded.source}:" if recorded.source else ""
+                frame = renamed(recorded.frame, f"{run}.{lap}:{origin}")
                 if isinstance(frame, MessageFrame):
                     self.ledger.sent(frame.id, self._clock())
                 await client.send(frame)
@@ -160,9 +195,20 @@ def _recorded(file: str, number: int, line: bytes) -> Recorded:
     if not isinstance(data, dict):
         raise RecordError(file, number, "line", "a JSON object")
     at = data.pop("at", None)
-    if isinstance(at, bool) or not isinstance(at, int | float) or at < 0:
+    if not _is_number(at) or at < 0:
         raise RecordError(file, number, "at", "seconds since the start, 0 or more")
-    return Recorded(float(at), _frame(file, number, data))
+    source = data.pop("source", "")
+    if not isinstance(source, str) or len(source) > MAX_NAME_CHARS:
+        raise RecordError(file, number, "source", f"a name of at most {MAX_NAME_CHARS} characters")
+    times = {field: data.pop(field) for field in ("sent_at", "received_at") if field in data}
+    for field, value in times.items():
+        if not _is_number(value):
+            raise RecordError(file, number, field, "seconds since the start")
+    return Recorded(float(at), _frame(file, number, data), source, **times)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _frame(file: str, number: int, data: dict[str, Any]) -> Frame:

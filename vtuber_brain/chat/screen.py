@@ -7,7 +7,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.table import Table
 from rich.text import Text
 
-from vtuber_brain.chat.frames import CueBody, DroppedFrame, ErrorFrame, ReplyFrame, VerdictFrame
+from vtuber_brain.chat.frames import CueBody, DroppedFrame, ErrorFrame, ReplyFrame, VerdictFrame, WhyBody
 
 LABEL_WIDTH, CUE_WIDTH, TIME_WIDTH = 10, 10, 7
 VIEWER_STYLE = "bold cyan"
@@ -63,8 +63,8 @@ def spoken_line(name: str, text: str, cue: CueBody | None, elapsed_s: float | No
     return row(who, Text(plain(text)), cue.name if cue else "", elapsed_s)
 
 
-def verdict_line(frame: VerdictFrame, elapsed_s: float | None) -> Table:
-    """What the filter and the classifier say."""
+def verdict_line(frame: VerdictFrame, elapsed_s: float | None, author: str = "") -> Table:
+    """What the filter and the classifier say; `author` when it is another viewer's message."""
     allowed = frame.action == "allow"
     text = Text().append("✓ allowed" if allowed else "✗ denied", "green" if allowed else "bold red")
     if frame.reasons:
@@ -75,12 +75,23 @@ def verdict_line(frame: VerdictFrame, elapsed_s: float | None) -> Table:
             text.append(f" {score:.2f}", "dim")
     if frame.toxicity is not None:
         text.append(f" · toxicity {frame.toxicity:.2f}", "dim")
-    return row(Text(), text, elapsed_s=elapsed_s)
+    return row(label(author, "cyan", "›") if author else Text(), text, elapsed_s=elapsed_s)
 
 
-def dropped_line(frame: DroppedFrame, elapsed_s: float | None) -> Table:
-    """A message that ended before a verdict, or was taken back."""
-    return row(Text(), Text(f"✗ dropped {frame.reason}", "yellow"), elapsed_s=elapsed_s)
+def why_line(why: WhyBody) -> Table:
+    """Why it was this message's turn."""
+    parts = " · ".join(f"{plain(name).replace('_', ' ')} {part:.2f}" for name, part in why.parts.items())
+    asking = f", {why.asking} viewers ask it" if why.asking > 1 else ""
+    return row(Text(), Text(f"chosen of {why.waiting} with {why.score:.2f}{asking}: {parts}", "dim"))
+
+
+def dropped_line(frame: DroppedFrame, elapsed_s: float | None, author: str = "") -> Table:
+    """A message that ended before a verdict, or was taken back; `author` when it is another viewer's."""
+    return row(
+        label(author, "cyan", "›") if author else Text(),
+        Text(f"✗ dropped {frame.reason}", "yellow"),
+        elapsed_s=elapsed_s,
+    )
 
 
 def error_line(frame: ErrorFrame) -> Table:

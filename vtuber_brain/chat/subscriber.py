@@ -21,7 +21,7 @@ class Subscriber:
     def __init__(self, send: Callable[[str], Awaitable[None]], metrics: Metrics) -> None:
         self._send = send
         self._lost_frames = metrics.refused_frames.labels("slow_subscriber")
-        self._frames: deque[str] = deque()
+        self._frames: deque[tuple[str, str | None]] = deque()
         self._num_lost = 0
         self._pushed = asyncio.Event()
         self._idle = asyncio.Event()
@@ -39,15 +39,19 @@ class Subscriber:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
 
-    def push(self, frame: str) -> None:
-        """Queue one encoded frame."""
+    def push(self, frame: str, reply_id: str | None = None) -> None:
+        """Queue one encoded frame; `reply_id`: the reply whose sentence it is."""
         if len(self._frames) >= MAX_QUEUED:
             self._frames.popleft()
             self._num_lost += 1
             self._lost_frames.inc()
-        self._frames.append(frame)
+        self._frames.append((frame, reply_id))
         self._idle.clear()
         self._pushed.set()
+
+    def withdraw(self, reply_id: str) -> None:
+        """Send none of the sentences of this reply that still wait."""
+        self._frames = deque(one for one in self._frames if one[1] != reply_id)
 
     async def sent_all(self) -> None:
         """Return once nothing waits to be sent."""
@@ -67,5 +71,6 @@ class Subscriber:
             if self._num_lost:
                 lost, self._num_lost = self._num_lost, 0
                 await self._send(encode(LostFrame(count=lost)))
-            await self._send(self._frames.popleft())
+                continue  # what was about to be sent may have been withdrawn meanwhile
+            await self._send(self._frames.popleft()[0])
         self._idle.set()

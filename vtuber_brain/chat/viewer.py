@@ -53,9 +53,15 @@ class Typed:
 
 
 class Viewer:
-    """One viewer's side of the chat; `name` may change, and each name is an author of its own."""
+    """One viewer's side of the chat; `name` may change, and each name is an author of its own.
 
-    def __init__(self, name: str, persona: str, clock: Callable[[], float] = time.monotonic) -> None:
+    With `why` the fates of other viewers' messages are shown too, and why each was chosen.
+    """
+
+    def __init__(
+        self, name: str, persona: str, clock: Callable[[], float] = time.monotonic, *, why: bool = False
+    ) -> None:
+        self._why = why
         self.name = name.strip()[:MAX_NAME_CHARS] or "viewer"
         self._persona, self._clock = persona, clock
         self._prefix = f"{secrets.token_hex(4)}-"
@@ -92,13 +98,10 @@ class Viewer:
             case ErrorFrame():
                 self.pending -= {frame.of, frame.id}
                 return [screen.error_line(frame)]
-            case VerdictFrame() if frame.id in self._sent_s:
-                if frame.action == "deny":
-                    self.pending.discard(frame.id)
-                return [screen.verdict_line(frame, self._since(frame.id))]
-            case DroppedFrame() if frame.id in self._sent_s:
-                self.pending.discard(frame.id)
-                return [screen.dropped_line(frame, self._since(frame.id))]
+            case VerdictFrame():
+                return self._verdict(frame)
+            case DroppedFrame():
+                return self._dropped(frame)
             case UtteranceFrame():
                 return self._utterance(frame)
             case ReplyFrame():
@@ -138,6 +141,22 @@ class Viewer:
         self.pending.add(frame.type)
         return Typed(frame)
 
+    def _verdict(self, frame: VerdictFrame) -> Rows:
+        ours = frame.id in self._sent_s
+        if ours and frame.action == "deny":
+            self.pending.discard(frame.id)
+        if not (ours or self._why):
+            return []
+        why = [screen.why_line(frame.why)] if self._why and frame.why is not None else []
+        return [screen.verdict_line(frame, self._since(frame.id), "" if ours else frame.author), *why]
+
+    def _dropped(self, frame: DroppedFrame) -> Rows:
+        ours = frame.id in self._sent_s
+        self.pending.discard(frame.id)
+        if not (ours or self._why):
+            return []
+        return [screen.dropped_line(frame, self._since(frame.id), "" if ours else frame.author)]
+
     def _utterance(self, frame: UtteranceFrame) -> Rows:
         origin = frame.in_reply_to
         ours = origin is not None and origin.message_id in self._sent_s
@@ -172,17 +191,18 @@ async def view(
     name: str,
     *,
     persona: str = "mori",
+    why: bool = False,
     console: Console | None = None,
     stdin: int = 0,
     fate_s: float = FATE_S,
 ) -> None:
-    """Chat as `name` until /quit or the end of `stdin` (a file descriptor).
+    """Chat as `name` until /quit or the end of `stdin` (a file descriptor); `why` shows every message's fate.
 
     With a keyboard a lost connection is sought again. With a pipe each line waits for the fate of the one before, at
     most `fate_s` seconds, and so does leaving. Raises Unavailable when the daemon is not there, Refused when it does
     not want us.
     """
-    viewer = Viewer(name, persona)
+    viewer = Viewer(name, persona, why=why)
     pauses = None
     with open_terminal(console or Console(), stdin) as terminal:
         while True:

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import hmac
 import logging
-import time
 from collections.abc import AsyncIterator, Sequence
 from http import HTTPStatus
 from urllib.parse import urlsplit
@@ -34,8 +33,9 @@ from vtuber_brain.chat.protocol import PATH, ack, encode, event_frame, incoming,
 from vtuber_brain.chat.rate import Bucket
 from vtuber_brain.chat.subscriber import Subscriber
 from vtuber_brain.errors import ConfigError, Problem, Unavailable
-from vtuber_brain.messages import Event
+from vtuber_brain.messages import Event, Turn, Utterance
 from vtuber_brain.plugin_api import Deliver
+from vtuber_brain.runtime.clock import now_s, unix_s
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sections import WebSocketSettings
 
@@ -47,6 +47,11 @@ OPEN_TIMEOUT_S = 2.0
 CLOSE_TIMEOUT_S = 1.0
 FAREWELL_S = 0.5
 TOO_BIG = 1009
+
+MAX_UNDER_WAY = 256
+"""Frames of one connection on their way to the disk at once, for a commit is shared; beyond that none is read."""
+
+UnderWay = asyncio.Queue[asyncio.Task[AckFrame | ErrorFrame]]
 
 wire_log = logging.getLogger("websockets.chat")
 wire_log.addFilter(lambda record: record.msg != "opening handshake failed")  # a port scan is not an error of ours
@@ -82,8 +87,11 @@ class WebSocketChat:
         """Queue one event for every subscriber; a full queue loses its oldest. Never waits."""
         if self._subscribers:
             frame = encode(event_frame(event))
+            sentence_of = event.reply_id if isinstance(event, Utterance) else None
             for subscriber in self._subscribers:
-                subscriber.push(frame)
+                if isinstance(event, Turn) and event.outcome == "retracted":
+                    subscriber.withdraw(event.reply_id)
+                subscriber.push(frame, sentence_of)
 
     @contextlib.asynccontextmanager
     async def _listen(self, deliver: Deliver) -> AsyncIterator[None]:
@@ -142,45 +150,58 @@ class WebSocketChat:
         self._handlers.add(task)
         subscriber = Subscriber(connection.send, self._metrics)
         conversation = _Conversation(self._settings, deliver)
+        under_way = UnderWay(MAX_UNDER_WAY)
         try:
-            async for data in connection:
-                answer = await conversation.answer(data)
-                if isinstance(answer, ErrorFrame):
-                    self._metrics.refused_frames.labels(answer.code).inc()
-                elif answer.of == "subscribe":
-                    self._subscribers.add(subscriber)
-                    subscriber.start()
-                await connection.send(encode(answer))
-        except ConnectionClosed as closed:
-            if closed.sent is not None and closed.sent.code == TOO_BIG:
-                self._metrics.refused_frames.labels("too_big").inc()
+            async with asyncio.TaskGroup() as group:
+                answering = group.create_task(self._answer(connection, under_way, subscriber), name="chat-answers")
+                try:
+                    async for data in connection:
+                        await under_way.put(group.create_task(conversation.answer(data), name="chat-frame"))
+                except ConnectionClosed as closed:
+                    if closed.sent is not None and closed.sent.code == TOO_BIG:
+                        self._metrics.refused_frames.labels("too_big").inc()
+                await under_way.join()
+                answering.cancel()
         finally:
             self._handlers.discard(task)
             self._subscribers.discard(subscriber)
             await subscriber.stop()
+
+    async def _answer(self, connection: ServerConnection, under_way: UnderWay, subscriber: Subscriber) -> None:
+        """Send the answers in the order of the frames; with the connection gone, only wait for what is under way."""
+        while True:
+            answer = await (await under_way.get())
+            if isinstance(answer, ErrorFrame):
+                self._metrics.refused_frames.labels(answer.code).inc()
+            elif answer.of == "subscribe":
+                self._subscribers.add(subscriber)
+                subscriber.start()
+            with contextlib.suppress(ConnectionClosed):
+                await connection.send(encode(answer))
+            under_way.task_done()
 
 
 class _Conversation:
     """What one client may do, and what it is answered; chat and moderation each have their own allowance."""
 
     def __init__(self, settings: WebSocketSettings, deliver: Deliver) -> None:
-        now_s = time.monotonic()
+        started_s = now_s()
         self._deliver = deliver
-        self._chat = Bucket(settings.burst, settings.messages_per_s, now_s)
-        self._moderation = Bucket(settings.burst, settings.messages_per_s, now_s)
+        self._chat = Bucket(settings.burst, settings.messages_per_s, started_s)
+        self._moderation = Bucket(settings.burst, settings.messages_per_s, started_s)
 
     async def answer(self, data: str | bytes) -> AckFrame | ErrorFrame:
         """Deliver what one frame says; returns its acknowledgement, or why it was not taken."""
         frame = parse(data) if isinstance(data, str) else ErrorFrame(code="binary", detail="frames must be text")
         reply = frame if isinstance(frame, ErrorFrame) else ack(frame)
-        if not self._allowance(frame).take(time.monotonic()):
+        if not self._allowance(frame).take(now_s()):
             return ErrorFrame(
                 code="rate_limited", detail="too many frames on this connection", of=reply.of, id=reply.id
             )
         if isinstance(frame, ErrorFrame | SubscribeFrame):
             return reply
         try:
-            await self._deliver(incoming(frame, source=WebSocketChat.name, at=time.time(), received_s=time.monotonic()))
+            await self._deliver(incoming(frame, source=WebSocketChat.name, at=unix_s(), received_s=now_s()))
         except Unavailable:
             return ErrorFrame(code="unavailable", detail="could not be stored at present", of=reply.of, id=reply.id)
         return reply

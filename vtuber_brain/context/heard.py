@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from vtuber_brain.messages import Turn
+from vtuber_brain.messages import Retraction, Turn
 
 Played = Literal["started", "finished", "skipped"]
 
@@ -45,6 +45,19 @@ class Heard:
             return None
         before, reply.told = reply.told, _as_heard(reply, reply.ended)
         return reply.told if reply.told != before else None
+
+    def retract(self, retraction: Retraction) -> list[Turn]:
+        """The replies that are over, in which something was said to words taken back; as retracted, each only once."""
+        found = []
+        for reply in self._replies.values():
+            ended, told = reply.ended, reply.told
+            if ended is None or told is None or ended.message is None or ended.outcome == "retracted":
+                continue
+            if reply.sentences and retraction.covers(ended.message):
+                reply.ended = replace(ended, outcome="retracted", reason=retraction.scope)
+                reply.told = replace(told, outcome="retracted", reason=retraction.scope)
+                found.append(reply.told)
+        return found
 
     def _reply(self, reply_id: str) -> _Reply:
         reply = self._replies.setdefault(reply_id, _Reply())

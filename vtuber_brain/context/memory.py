@@ -6,6 +6,7 @@ them in when their turn ends after the retraction.
 
 import re
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from vtuber_brain.context.facts import Fact, extract
@@ -21,11 +22,12 @@ _LEARNED_FROM = frozenset({"spoken", "cut", "failed"})
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A message and the part of the reply that was heard."""
+    """A message, or what had her speak on her own, and the part of the reply that was heard."""
 
-    message: ChatMessage
+    message: ChatMessage | None
     heard_text: str
     reply_id: str = ""
+    musing: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,15 @@ class Recalled:
 
     exchanges: tuple[Exchange, ...] = ()
     facts: tuple[str, ...] = ()
+    grounds: tuple[Fact, ...] = ()
+    source: str = ""
+
+    def rests_on(self, retraction: Retraction) -> bool:
+        """Whether anything in it comes from the words taken back."""
+        if any(one.message is not None and _covers(retraction, one.message) for one in self.exchanges):
+            return True
+        of_source = retraction.source == self.source and retraction.scope != "author"
+        return of_source and any(_from(fact, retraction) for fact in self.grounds)
 
 
 @dataclass(slots=True)
@@ -66,28 +77,34 @@ class Memory:
         self._viewers: OrderedDict[tuple[str, str], _Viewer] = OrderedDict()
         self._retractions: deque[Retraction] = deque(maxlen=RETRACTIONS_KEPT)
 
-    def recall(self, message: ChatMessage) -> Recalled:
+    def recall(self, message: ChatMessage | None) -> Recalled:
         """The past turns, and what is known of who sent `message`."""
+        if message is None:
+            return Recalled(tuple(self._window))
         key = message.source, message.author.id
         viewer = self._viewers.get(key)
         if viewer is None:
             return Recalled(tuple(self._window))
         self._viewers.move_to_end(key)
-        return Recalled(tuple(self._window), tuple(self._told(viewer, message.author.name)))
+        grounds = (*viewer.facts.values(), *([viewer.last] if viewer.last is not None else []))
+        return Recalled(tuple(self._window), tuple(self._told(viewer, message.author.name)), grounds, message.source)
 
     def remember(self, turn: Turn) -> None:
         """Take in a finished turn: what was heard of it, and what its message says of the viewer.
 
-        A turn without a message, and one that was retracted or refused, leaves no trace. The message's text should be
-        the verdict's; `heard_text` is kept as it is, cues included.
+        One that answers nothing and was no musing of hers, and one that was retracted or refused, leaves no trace. The
+        message's text should be the verdict's; `heard_text` is kept as it is, cues included.
         """
         message = turn.message
-        if message is None or turn.outcome not in _LEARNED_FROM or self._was_retracted(message):
+        if turn.outcome not in _LEARNED_FROM or (message is None and turn.musing is None):
             return
-        self._learn(message)
+        if message is not None:
+            if self._was_retracted(message):
+                return
+            self._learn(message)
         # A small model that sees itself go in circles goes on in circles.
         if turn.heard_text.strip() and not _CIRCLE.search(turn.heard_text):
-            self._window.append(Exchange(message, turn.heard_text, turn.reply_id))
+            self._window.append(Exchange(message, turn.heard_text, turn.reply_id, turn.musing))
 
     def correct(self, turn: Turn) -> None:
         """Less was heard of a reply than was thought when it ended."""
@@ -96,10 +113,21 @@ class Memory:
         ]
         self._window = deque((one for one in kept if one.heard_text.strip()), maxlen=self._settings.window)
 
-    def retract(self, retraction: Retraction) -> None:
-        """Remove every trace of the words taken back, and refuse them if they come later."""
+    def retract(self, retraction: Retraction, texts: Iterable[str] = ()) -> None:
+        """Remove every trace of the words taken back, and refuse them if they come later.
+
+        A reply to somebody else that quotes them goes too; `texts` are such words as this memory may know no more.
+        """
         self._retractions.append(retraction)
-        kept = [exchange for exchange in self._window if not _covers(retraction, exchange.message)]
+        gone = [
+            one.message.text for one in self._window if one.message is not None and _covers(retraction, one.message)
+        ]
+        quoted = [words for text in (*gone, *texts) if (words := _words(text))]
+        self._window = deque(
+            (one for one in self._window if not any(words in _words(one.heard_text) for words in quoted)),
+            maxlen=self._settings.window,
+        )
+        kept = [one for one in self._window if one.message is None or not _covers(retraction, one.message)]
         self._window = deque(kept, maxlen=self._settings.window)
         if retraction.scope == "author":
             self._viewers.pop((retraction.source, retraction.target_id or ""), None)
@@ -128,13 +156,19 @@ class Memory:
         facts = [fact.text for fact in reversed(viewer.facts.values()) if fact.text.casefold() != shown]
         if viewer.num_turns > 1:
             facts.append(f"has talked with you {viewer.num_turns} times")
-        in_window = {exchange.message.id for exchange in self._window}
+        in_window = {exchange.message.id for exchange in self._window if exchange.message is not None}
         if viewer.last is not None and viewer.last.text and viewer.last.message_id not in in_window:
             facts.append(f'said last time: "{viewer.last.text}"')
         return facts
 
     def _was_retracted(self, message: ChatMessage) -> bool:
         return any(_covers(retraction, message) for retraction in self._retractions)
+
+
+def _words(text: str) -> str:
+    """The words of a text and nothing else, so that a quotation is found as such: ` like these `."""
+    words = " ".join(re.findall(r"\w+", text.casefold()))
+    return f" {words} " if words else ""
 
 
 def _covers(retraction: Retraction, message: ChatMessage) -> bool:

@@ -13,10 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from vtuber_brain.config import shipped
 from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.messages import Sentiment
+from vtuber_brain.sections import Filter
 
 CueName = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,23}$")]
 Line = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
+_PATHS = ("lora", "blocklist", "allowlist")
 _CUE = re.compile(r"\[([a-z_]+)\]")
+LanguageCode = Annotated[str, Field(pattern=r"^[a-z]{2}$")]
 Topic = Annotated[str, Field(max_length=100, pattern=r"^[^\W_](?:[\w' -]*[^\W_])?\*?$")]
 
 
@@ -36,6 +40,9 @@ class Cues(_Table):
 
     names: tuple[CueName, ...] = Field((), description="cues she may write as [name]")
     default: CueName | None = Field(None, description="shown with a reply that has no cue of its own")
+    moods: dict[Sentiment, CueName] = Field(
+        {}, description="by mood of the message (negative, neutral, positive), shown instead of the default"
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -43,6 +50,8 @@ class Cues(_Table):
             raise ValueError("names holds a cue twice")
         if self.default is not None and self.default not in self.names:
             raise ValueError(f"default is none of the names: {', '.join(self.names) or 'there are none'}")
+        if unknown := set(self.moods.values()) - set(self.names):
+            raise ValueError(f"moods holds cues that are not in names: {', '.join(sorted(unknown))}")
         return self
 
 
@@ -85,8 +94,21 @@ class Persona(_Table):
         (), description="words and phrases she does not say; a final * as in the block list"
     )
     safe_lines: tuple[Line, ...] = Field((), description="what she may say when a reply was held back")
+    musings: tuple[Line, ...] = Field(
+        (), description="directions that have her speak on her own when nobody writes; none: she does not"
+    )
     stop: tuple[Annotated[str, Field(min_length=1, max_length=100)], ...] = Field(
         (), description="strings that end a reply"
+    )
+    blocklist: Path | None = Field(
+        None, description="words blocked for her beside the general list; a file, relative to this one"
+    )
+    allowlist: Path | None = Field(
+        None, description="words allowed for her, which win over blocked ones; a file, relative to this one"
+    )
+    filter: Filter = Filter()
+    languages: Annotated[tuple[LanguageCode, ...], Field(min_length=1)] = Field(
+        ("en", "id"), description="codes of the languages she answers"
     )
     lora: Path | None = Field(
         None, description="a PEFT directory, relative to this file; unset: her current release, else the base model"
@@ -118,7 +140,7 @@ def load_persona(name_or_path: str, directory: Path | None = None) -> Persona:
         raise ConfigError([_unknown(name_or_path, path, folder, is_path=is_path)]) from None
     except OSError as error:
         raise ConfigError([Problem(str(path), error.strerror or "cannot be read", "Make it readable")]) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number of no end, or brackets of no end
         raise ConfigError([Problem(str(path), f"not TOML: {error}", "Mend the file at the place named")]) from None
     return _persona(path, table)
 
@@ -137,9 +159,8 @@ def _persona(path: Path, table: Mapping[str, Any]) -> Persona:
         raise ConfigError(problems) from None
     if problems:
         raise ConfigError(problems)
-    if persona.lora is None:
-        return persona
-    return persona.model_copy(update={"lora": (path.parent / persona.lora).absolute()})
+    given = {key: getattr(persona, key) for key in _PATHS}
+    return persona.model_copy(update={key: (path.parent / value).absolute() for key, value in given.items() if value})
 
 
 def _wrong_name(path: Path, table: Mapping[str, Any]) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ viewer, so that its prefix is computed once; what viewers wrote stands in the us
 import math
 from collections.abc import Sequence
 
-from vtuber_brain.context.memory import Recalled
+from vtuber_brain.context.memory import Exchange, Recalled
 from vtuber_brain.context.personas import Persona
 from vtuber_brain.context.quote import quote, quote_name
 from vtuber_brain.messages import ChatMessage, Mood
@@ -47,13 +47,18 @@ def build(
     name = _speaker(persona, message)
     facts = [*recalled.facts, *extra_facts][: settings.facts]
     notes = [f"{name} {quote(fact, MAX_FACT_CHARS)}." for fact in facts if fact.strip()]
-    if mood is not None and mood.scores.get(mood.sentiment, 0.0) >= SURE_MOOD and mood.sentiment in _FEELINGS:
-        notes.append(_FEELINGS[mood.sentiment].format(name=name))
+    if mood is not None and (feeling := _feeling(persona, mood)) is not None:
+        notes.append(feeling.format(name=name))
     if message.num_asking > 1:
         notes.append(f"{message.num_asking} viewers say the same.")
     words = _words(persona, message, clean_text)
     last = f"({' '.join(notes)})\n{words}" if notes else words
     return [*opening(persona), *_past(persona, recalled, settings), _as("user", last)]
+
+
+def muse(persona: Persona, recalled: Recalled, musing: str, settings: MemorySettings) -> list[dict[str, str]]:
+    """Chat messages as `build` gives them, for what she says on her own: `musing` is one of the persona's."""
+    return [*opening(persona), *_past(persona, recalled, settings), _as("user", f"({musing.strip()})")]
 
 
 def opening(persona: Persona) -> list[dict[str, str]]:
@@ -68,13 +73,19 @@ def _past(persona: Persona, recalled: Recalled, settings: MemorySettings) -> lis
     room = settings.max_chars
     kept: list[dict[str, str]] = []
     for exchange in reversed(recalled.exchanges[-settings.window :]):
-        words = _words(persona, exchange.message, exchange.message.text)
+        words = _prompted(persona, exchange)
         reply = " ".join(exchange.heard_text.split())[:MAX_REPLY_CHARS]
         room -= len(words) + len(reply)
         if room < 0:
             break
         kept[:0] = [_as("user", words), _as("assistant", reply)]
     return kept
+
+
+def _prompted(persona: Persona, exchange: Exchange) -> str:
+    if exchange.message is None:
+        return f"({exchange.musing})"
+    return _words(persona, exchange.message, exchange.message.text)
 
 
 def _words(persona: Persona, message: ChatMessage, text: str) -> str:
@@ -91,6 +102,13 @@ def _direction(message: ChatMessage) -> str:
     deed, measure = _DIRECTIONS[message.kind]
     has_amount = math.isfinite(message.amount) and message.amount > 0
     return deed + measure.format(f"{message.amount:.12g}") if has_amount else deed
+
+
+def _feeling(persona: Persona, mood: Mood) -> str | None:
+    if mood.scores.get(mood.sentiment, 0.0) < SURE_MOOD:
+        return None
+    takes_all_alike = mood.sentiment == "negative" and persona.filter.answer_negative == "always"
+    return None if takes_all_alike else _FEELINGS.get(mood.sentiment)
 
 
 def _speaker(persona: Persona, message: ChatMessage) -> str:

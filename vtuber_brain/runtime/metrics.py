@@ -17,6 +17,10 @@ class Metrics:
         self.dropped = Counter("vtb_messages_dropped", "Messages that ended before a verdict", ["reason"], **own)
         self.verdicts = Counter("vtb_verdicts", "Verdicts on messages", ["action"], **own)
         self.reasons = Counter("vtb_denials", "Reasons for which a message was denied", ["reason"], **own)
+        self.moods = Counter(
+            "vtb_moods", "Chat messages whose mood was found out, and why", ["why"], **own
+        )
+        self.room = Gauge("vtb_room_mood", "Share of each sentiment in the room lately", ["sentiment"], **own)
         self.replies = Counter("vtb_replies", "Replies that ended, by outcome", ["outcome"], **own)
         self.utterances = Counter("vtb_utterances", "Sentences published", **own)
         self.unspoken = Counter("vtb_sentences_unspoken", "Sentences the output gate kept back", ["reason"], **own)

@@ -4,7 +4,6 @@ What is left out is counted by its reason. It keeps no message longer than a mom
 """
 
 import asyncio
-import time
 
 import structlog
 
@@ -17,6 +16,7 @@ from vtuber_brain.chat.twitch.twins import Twins
 from vtuber_brain.errors import Unavailable
 from vtuber_brain.messages import ChatMessage, Incoming, Retraction
 from vtuber_brain.plugin_api import Deliver
+from vtuber_brain.runtime.clock import now_s, unix_s
 from vtuber_brain.sections import TwitchSettings
 
 log = structlog.get_logger(__name__)
@@ -49,7 +49,7 @@ class Intake:
         if not self._seen.add(notice.id):
             self._leave_out("duplicate")
             return
-        event = understand(notice, our_id=self._our_id, at=time.time(), received_s=time.monotonic())
+        event = understand(notice, our_id=self._our_id, at=unix_s(), received_s=now_s())
         match event:
             case ChatMessage():
                 await self._message(event)
@@ -71,8 +71,8 @@ class Intake:
             if (at_s := self._twins.next_s()) is None:
                 await self._held.wait()
                 continue
-            await asyncio.sleep(at_s - time.monotonic())
-            for message in self._twins.due(time.monotonic()):
+            await asyncio.sleep(at_s - now_s())
+            for message in self._twins.due(now_s()):
                 await self._deliver(message)
 
     async def _message(self, message: ChatMessage) -> None:
@@ -81,11 +81,11 @@ class Intake:
         elif message.author.name.casefold() in self._ignored_names:
             self._leave_out("ignored_name")
         elif message.id.startswith(NOT_IN_CHAT) and message.kind != "follow" and message.text:
-            self._twins.hold(message, time.monotonic())
+            self._twins.hold(message, now_s())
             self._held.set()
         else:
             if message.kind in ("cheer", "redeem"):
-                self._twins.see(message, time.monotonic())
+                self._twins.see(message, now_s())
             await self._deliver(message)
 
     def _is_own(self, message: ChatMessage) -> bool:

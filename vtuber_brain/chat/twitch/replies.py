@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 MAX_CHARS = 500
 MAX_OWN = 64
 MAX_RETRACTIONS = 256
+_TAKEN_BACK = "taken_back"
 
 Unsent = Literal["queue_full", "stale", "retracted", "rejected", "unavailable"]
 
@@ -52,6 +53,7 @@ class TwitchReplies:
         self._waiting: deque[_Reply] = deque()
         self._arrived = asyncio.Event()
         self._window = Window()
+        self._sending: tuple[ChatMessage, asyncio.Task[str | None]] | None = None
         self._own: deque[str] = deque(maxlen=MAX_OWN)
         self._said: dict[str, list[str]] = {}
         self._retractions: deque[Retraction] = deque(maxlen=MAX_RETRACTIONS)
@@ -90,6 +92,8 @@ class TwitchReplies:
         for _ in range(len(self._waiting) - len(kept)):
             self._drop("retracted")
         self._waiting = deque(kept)
+        if self._sending is not None and retraction.covers(self._sending[0]):
+            self._sending[1].cancel()
 
     def moderates(self, moderator: bool) -> None:
         """Whether our account is a moderator there, who may write more."""
@@ -124,17 +128,31 @@ class TwitchReplies:
         self._window.note(now_s)
         self._own.append(reply.text)
         try:
-            code = await send(reply.text, answered(reply.message))
+            code = await self._send(reply, send)
         except Unavailable as error:
             log.warning("twitch_reply_unsent", reason=str(error))
             self._drop("unavailable")
             return
         if code is None:
             self._metrics.sent.inc()
+        elif code == _TAKEN_BACK:
+            self._drop("retracted")
         else:
             log.warning("twitch_reply_rejected", code=code)
             self._drop("rejected")
             self.wrote(reply.text)
+
+    async def _send(self, reply: _Reply, send: Send) -> str | None:
+        """Twitch may be busy, and is asked again; a retraction puts an end to that."""
+        sending = asyncio.ensure_future(send(reply.text, answered(reply.message)))
+        self._sending = reply.message, sending
+        try:
+            await asyncio.wait([sending])
+        finally:
+            self._sending = None
+            sending.cancel()
+            await asyncio.wait([sending])
+        return _TAKEN_BACK if sending.cancelled() else sending.result()
 
     def _drop(self, reason: Unsent) -> None:
         self._metrics.unsent.labels(reason).inc()
