@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,24 +11,20 @@ from typing import Any
 import structlog
 
 from vtuber_brain import parts
+from vtuber_brain.assembly import assemble
 from vtuber_brain.bus import topics
-from vtuber_brain.bus.broker import EmbeddedBroker
 from vtuber_brain.bus.control import Control, ControlResult
 from vtuber_brain.bus.mqtt import MqttBus
 from vtuber_brain.cast import Cast
-from vtuber_brain.chat.choice import Choice
-from vtuber_brain.chat.inbox import Inbox
 from vtuber_brain.chat.websocket import WebSocketChat
 from vtuber_brain.commands import Commands
-from vtuber_brain.context.memory import Memory
+from vtuber_brain.context.personas import Persona
 from vtuber_brain.errors import ConfigError, Refused, Unavailable
 from vtuber_brain.messages import Event, Incoming
-from vtuber_brain.pipeline import Pipeline
-from vtuber_brain.plan import Plan, make_plan
+from vtuber_brain.plan import Plan, make_plan, rules_for
 from vtuber_brain.plugin_api import Sink, Source
 from vtuber_brain.plugins import Plugins
 from vtuber_brain.publisher import Publisher
-from vtuber_brain.replies import Mouth
 from vtuber_brain.runtime import notify
 from vtuber_brain.runtime.child import State
 from vtuber_brain.runtime.health import Health
@@ -66,19 +62,25 @@ async def run(plan: Plan, config: Path | None, on_started: OnStarted) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigError or Refused (in an ExceptionGroup) when it cannot start."""
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
-        transcripts = await stack.enter_async_context(_transcripts(plan))
-        bus_settings = await stack.enter_async_context(_broker(plan.settings.bus))
+        transcripts = await stack.enter_async_context(parts.transcripts(plan))
+        bus_settings = await stack.enter_async_context(parts.broker(plan.settings.bus))
         plugins = await Plugins.start(plan.settings.plugins, metrics)
-        await App(plan, bus_settings, metrics, transcripts, plugins).run(config, on_started)
+        await App(plan, config, bus_settings, metrics, transcripts, plugins).run(on_started)
 
 
 class App:
     """One daemon, put together; `run` is called once."""
 
     def __init__(
-        self, plan: Plan, bus_settings: BusSettings, metrics: Metrics, transcripts: Transcripts | None, plugins: Plugins
+        self,
+        plan: Plan,
+        config: Path | None,
+        bus_settings: BusSettings,
+        metrics: Metrics,
+        transcripts: Transcripts | None,
+        plugins: Plugins,
     ) -> None:
-        settings = plan.settings
+        settings, self._config, self._sentiment = plan.settings, config, plan.settings.sentiment
         self._plan, self._bus_settings, self._transcripts, self._plugins = plan, bus_settings, transcripts, plugins
         self._health = Health(metrics, self._show_status)
         self._chat = WebSocketChat(settings.websocket, metrics) if settings.websocket.enabled else None
@@ -93,7 +95,7 @@ class App:
         self._engine = parts.engine(plan, metrics, self._watch("engine"))
         self._classifier = parts.classifier(plan, metrics, self._watch("classifier"))
         ask = self._classifier.mood if self._classifier is not None else None
-        self._judge = Judge(settings.sentiment, plan.rules, ask, metrics, plugins.judges)
+        self._judge = Judge(settings.sentiment, plan.rules, ask, metrics, plugins.judges, plan.persona.filter)
         self._twitch = parts.twitch(settings.twitch, metrics, self._health)
         own_sinks: list[Sink] = [self._bus, *([self._chat] if self._chat is not None else [])]
         own_sinks += [chat.replies for chat in self._twitch if chat.replies is not None]
@@ -105,41 +107,32 @@ class App:
             store=plan.releases,
             max_loras=settings.engine.max_loras,
             on_lora=lambda up, reason: self._health.set("lora", up, reason),
+            on_persona=self._judge_as,
         )
-        self._pipeline = self._assemble(metrics)
-        self._commands = Commands(self._pipeline, self._cast, self._engine, drain_s=settings.speech.drain_s)
-
-    def _assemble(self, metrics: Metrics) -> Pipeline:
-        """The way of a message, from the inbox to the mouth."""
-        plan, settings = self._plan, self._plan.settings
-        choice = Choice(settings.choice, lambda: self._cast.names)
-        mouth = Mouth(
-            self._cast,
-            settings.speech,
+        self._pipeline = assemble(
+            settings,
             metrics,
             judge=self._judge,
             engine=self._engine,
             model=plan.model_name,
-            publisher=self._publisher,
-        )
-        return Pipeline(
-            settings,
-            metrics,
-            inbox=Inbox(settings.chat, choice, metrics, on_drop=self._publisher.drop),
-            judge=self._judge,
-            memory=Memory(settings.memory),
             cast=self._cast,
-            mouth=mouth,
             publisher=self._publisher,
-            recalls=self._plugins.recalls,
+            recalls=plugins.recalls,
+            on_pause=lambda up, reason: self._health.set("gate", up, reason),
+        )
+        self._recorder = parts.recorder(settings.chat.record, metrics, self._health)
+        receive = self._pipeline.receive
+        self._deliver = self._recorder.before(receive) if self._recorder is not None else receive
+        self._commands = Commands(
+            self._pipeline, self._cast, self._engine, drain_s=settings.speech.drain_s, reload=self._reload
         )
 
-    async def run(self, config: Path | None, on_started: OnStarted) -> None:
+    async def run(self, on_started: OnStarted) -> None:
         """Start every part, serve until told to stop, drain, and stop them."""
         stop = asyncio.Event()
         web: list[Source] = [self._chat] if self._chat is not None else []
         sources: list[Source] = [*web, *self._twitch, *self._plugins.sources]
-        with _signals(stop, lambda: self._reload(config)):
+        with _signals(stop, self._hang_up):
             async with asyncio.TaskGroup() as group:
                 running = [
                     group.create_task(self._bus.run(), name="bus"),
@@ -150,6 +143,8 @@ class App:
                 ]
                 if self._classifier is not None:
                     running.append(group.create_task(self._classifier.run(), name="classifier"))
+                if self._recorder is not None:
+                    running.append(group.create_task(self._recorder.run(), name="recording"))
                 running.append(group.create_task(self._announce(on_started), name="announce"))
                 await stop.wait()
                 await self._drain()
@@ -188,25 +183,42 @@ class App:
         await self._pipeline.drain(self._plan.settings.speech.drain_s)
         await self._bus.drain(BUS_DRAIN_S)
 
-    def _reload(self, config: Path | None) -> None:
-        """Take over the persona, the block list and the thresholds; what is wrong leaves everything as it was."""
+    def _reload(self) -> list[str]:
+        """Take over the persona, the lists and the thresholds; returns the changed sections that need a restart.
+
+        Raises ConfigError, and everything is as it was.
+        """
         notify.reloading()
+        before = self._sentiment
         try:
-            plan = make_plan(config)
+            plan = make_plan(self._config)
+            self._sentiment = plan.settings.sentiment
             self._cast.reread(plan.settings.persona)
         except ConfigError as error:
+            self._sentiment = before
             log.error("reload_refused", problems=[str(problem) for problem in error.problems])
+            raise
         else:
-            self._judge.use(plan.settings.sentiment, plan.rules)
-            log.info("reloaded", needs_restart=_needs_restart(self._plan, plan))
-        notify.ready()
+            needs_restart = _needs_restart(self._plan, plan)
+            log.info("reloaded", needs_restart=needs_restart)
+            return needs_restart
+        finally:
+            notify.ready()
+
+    def _hang_up(self) -> None:
+        with contextlib.suppress(ConfigError):  # it is in the log
+            self._reload()
+
+    def _judge_as(self, persona: Persona) -> None:
+        """Judge by this persona's lists and thresholds, read anew. Raises ConfigError, and nothing has changed."""
+        self._judge.use(self._sentiment, rules_for(self._sentiment, persona), persona.filter)
 
     async def _supply(self, source: Source) -> None:
         """Keep a source running; one that is refused for good is given up, and the operator told."""
         pauses = backoff(1, 30)
         while True:
             try:
-                await source.run(self._pipeline.receive)
+                await source.run(self._deliver)
             except Unavailable as error:
                 self._health.set(source.name, False, str(error))
             except Refused as error:
@@ -215,10 +227,10 @@ class App:
                 return
             await asyncio.sleep(next(pauses))
 
-    async def _record(self, event: Incoming | Event) -> None:
+    async def _record(self, *events: Incoming | Event) -> None:
         if self._transcripts is not None:
             try:
-                await self._transcripts.append(event)
+                await self._transcripts.append(*events)
             finally:
                 failing = self._transcripts.failing
                 self._health.set("transcripts", failing is None, failing or "")
@@ -260,26 +272,6 @@ def _signals(stop: asyncio.Event, reload: Callable[[], None]) -> Iterator[None]:
     finally:
         for number in handlers:
             loop.remove_signal_handler(number)
-
-
-@contextlib.asynccontextmanager
-async def _transcripts(plan: Plan) -> AsyncIterator[Transcripts | None]:
-    if plan.transcripts is None:
-        yield None
-        return
-    persona, model = plan.persona.name, plan.model_name
-    async with Transcripts.open(plan.transcripts, persona=persona, model=model, release=None) as transcripts:
-        yield transcripts
-
-
-@contextlib.asynccontextmanager
-async def _broker(settings: BusSettings) -> AsyncIterator[BusSettings]:
-    """Run the embedded broker if it is asked for; gives the settings to connect with, the port filled in."""
-    if settings.broker == "external":
-        yield settings
-        return
-    async with EmbeddedBroker(settings) as broker:
-        yield settings.model_copy(update={"port": broker.port})
 
 
 def _needs_restart(old: Plan, new: Plan) -> list[str]:

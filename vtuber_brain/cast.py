@@ -30,6 +30,9 @@ _ANYBODY = {"role": "user", "content": "..."}
 OnLora = Callable[[bool, str], None]
 """Hears whether she speaks with the lora she should speak with, and if not, why."""
 
+OnPersona = Callable[[Persona], None]
+"""Hears of the persona that is about to be on stage, or whose file was read anew; raises ConfigError against it."""
+
 
 class Cast:
     """The personas and releases of one daemon. At most `max_loras` stand ready at once.
@@ -46,10 +49,11 @@ class Cast:
         store: ReleaseStore,
         max_loras: int,
         on_lora: OnLora = lambda _up, _reason: None,
+        on_persona: OnPersona = lambda _persona: None,
     ) -> None:
         self.on_stage = Role(persona)
         self._settings, self._engine, self._store = settings, engine, store
-        self._max_loras, self._on_lora = max_loras, on_lora
+        self._max_loras, self._on_lora, self._on_persona = max_loras, on_lora, on_persona
         self._ready: OrderedDict[str, tuple[Role, Path]] = OrderedDict()  # by the engine's name, the latest used last
         self._running: Counter[str | None] = Counter()
         self._changing = asyncio.Lock()
@@ -102,6 +106,7 @@ class Cast:
             persona = self._read(name)
             weights = choose(persona, release, self._store)
             role = await self._make_ready(persona, weights)
+            self._on_persona(persona)
             if release is not None and weights.published is not None:
                 await self._remember(weights.published)
             self.on_stage = role
@@ -135,8 +140,13 @@ class Cast:
 
     def reread(self, settings: PersonaSettings) -> None:
         """Take over what has changed in the file of the persona on stage. Raises ConfigError."""
-        self._settings = settings
-        persona = self._read(self.on_stage.persona.name)
+        before, self._settings = self._settings, settings
+        try:
+            persona = self._read(self.on_stage.persona.name)
+            self._on_persona(persona)
+        except ConfigError:
+            self._settings = before
+            raise
         self.on_stage = replace(self.on_stage, persona=persona)
 
     def listing(self) -> dict[str, Any]:

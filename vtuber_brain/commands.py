@@ -1,18 +1,26 @@
 """What the operator can order over the bus, and what each order does. One at a time; the bus sees to that."""
 
+from collections.abc import Callable
+from typing import Any
+
 from vtuber_brain.bus import control
 from vtuber_brain.bus.control import Control, ControlResult, answer
 from vtuber_brain.cast import Cast
 from vtuber_brain.engine.api import Engine
+from vtuber_brain.holds import Held
 from vtuber_brain.pipeline import Pipeline
 from vtuber_brain.roles import Role
+from vtuber_brain.runtime.clock import now_s
 
 
 class Commands:
     """Obeys. What a command raises is answered by the bus with the code `failed` and the reason."""
 
-    def __init__(self, pipeline: Pipeline, cast: Cast, engine: Engine, *, drain_s: float) -> None:
+    def __init__(
+        self, pipeline: Pipeline, cast: Cast, engine: Engine, *, drain_s: float, reload: Callable[[], list[str]]
+    ) -> None:
         self._pipeline, self._cast, self._engine, self._drain_s = pipeline, cast, engine, drain_s
+        self._reload = reload
 
     async def obey(self, command: Control) -> ControlResult:
         """Do it and say how it went. Raises BrainError."""
@@ -21,6 +29,8 @@ class Commands:
                 return await self._speech(command)
             case control.Sleep() | control.Wake():
                 return await self._rest(command)
+            case control.Held() | control.Allow() | control.Deny() | control.Reload():
+                return await self._filter(command)
             case _:
                 return await self._stage(command)
 
@@ -34,9 +44,8 @@ class Commands:
                 if not self._pipeline.skip():
                     return answer(command, "nothing_to_skip", "nobody is speaking")
             case control.Say(text=text):
-                verdict = await self._pipeline.say(text)
-                if verdict.action == "deny":
-                    return answer(command, "denied", ", ".join(verdict.reasons))
+                if reasons := await self._pipeline.say(text):
+                    return answer(command, "denied", ", ".join(reasons))
         return answer(command)
 
     async def _rest(self, command: Control) -> ControlResult:
@@ -47,6 +56,19 @@ class Commands:
             await self._engine.wake()
             self._pipeline.wake()
         return answer(command)
+
+    async def _filter(self, command: Control) -> ControlResult:
+        door = self._pipeline.door
+        match command:
+            case control.Allow(message_id=message_id, source=source):
+                found = door.allow(message_id, source)
+            case control.Deny(message_id=message_id, source=source):
+                found = await door.deny(message_id, source)
+            case control.Reload():
+                return answer(command, data={"needs_restart": self._reload()})
+            case _:
+                return answer(command, data={"held": [_shown(held) for held in door.held()]})
+        return answer(command) if found else answer(command, "not_held", "no message of this id waits for a decision")
 
     async def _stage(self, command: Control) -> ControlResult:
         match command:
@@ -61,6 +83,18 @@ class Commands:
                 return answer(command, data=self._cast.show(name))
             case _:
                 return answer(command, data=self._cast.listing())
+
+
+def _shown(held: Held) -> dict[str, Any]:
+    message = held.message
+    return {
+        "id": message.id,
+        "source": message.source,
+        "author": message.author.name,
+        "text": message.text,
+        "reasons": list(held.verdict.reasons),
+        "age_s": round(now_s() - held.since_s, 1),
+    }
 
 
 def _told(role: Role) -> dict[str, str | None]:

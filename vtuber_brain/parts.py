@@ -1,16 +1,26 @@
 """The parts a daemon has or has not, by its settings; what is costly to import is imported by those who have it."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
+from vtuber_brain.bus.broker import EmbeddedBroker
+from vtuber_brain.chat.record import Recorder
 from vtuber_brain.engine.api import Engine, OnState
 from vtuber_brain.engine.client import LocalEngine
 from vtuber_brain.plan import Plan
 from vtuber_brain.runtime.child import State
 from vtuber_brain.runtime.health import Health
+from vtuber_brain.runtime.lease import LIVE, held
 from vtuber_brain.runtime.metrics import Metrics
-from vtuber_brain.sections import TwitchSettings
+from vtuber_brain.sections import BusSettings, TwitchSettings
 from vtuber_brain.sentiment.classifier import Classifier
+from vtuber_brain.transcripts.store import Transcripts
+
+log = structlog.get_logger(__name__)
 
 if TYPE_CHECKING:
     from vtuber_brain.chat.twitch.source import TwitchChat
@@ -33,6 +43,13 @@ def classifier(plan: Plan, metrics: Metrics, on_state: Callable[[State, str], No
     return Classifier(plan.classifier, plan.classifier_lora, plan.settings.sentiment, metrics, on_state)
 
 
+def recorder(path: Path | None, metrics: Metrics, health: Health) -> Recorder | None:
+    """What keeps a recording of all chat, where one is wanted."""
+    if path is None:
+        return None
+    return Recorder(path, metrics, lambda up, reason: health.set("recording", up, reason))
+
+
 def twitch(settings: TwitchSettings, metrics: Metrics, health: Health) -> "list[TwitchChat]":
     """Twitch's chat, where it is enabled."""
     if not settings.enabled:
@@ -40,3 +57,29 @@ def twitch(settings: TwitchSettings, metrics: Metrics, health: Health) -> "list[
     from vtuber_brain.chat.twitch.source import TwitchChat
 
     return [TwitchChat(settings, metrics, health.set)]
+
+
+@contextlib.asynccontextmanager
+async def transcripts(plan: Plan) -> AsyncIterator[Transcripts | None]:
+    """This run's transcripts, a stream of their own; None where none are kept. A lease beside them says that it runs."""
+    if plan.transcripts is None:
+        yield None
+        return
+    persona, model, memory = plan.persona.name, plan.model_name, plan.settings.memory.model_dump_json()
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            stack.enter_context(held(plan.transcripts.with_name(LIVE), f"the daemon of {persona}", shared=True))
+        except OSError as error:  # then the transcripts will hardly open either, and say more
+            log.warning("lease_not_taken", reason=str(error))
+        opening = Transcripts.open(plan.transcripts, persona=persona, model=model, release=None, memory=memory)
+        yield await stack.enter_async_context(opening)
+
+
+@contextlib.asynccontextmanager
+async def broker(settings: BusSettings) -> AsyncIterator[BusSettings]:
+    """Run the embedded broker if it is asked for; gives the settings to connect with, the port filled in."""
+    if settings.broker == "external":
+        yield settings
+        return
+    async with EmbeddedBroker(settings) as embedded:
+        yield settings.model_copy(update={"port": embedded.port})

@@ -1,30 +1,18 @@
-"""`vtuber-brain persona`: who is on stage in the running daemon, asked and changed over the bus.
+"""`vtuber-brain persona`: who is on stage in the running daemon, asked and changed over the bus."""
 
-Exit codes: 0 done; 1 the daemon refused, and said why; 3 no daemon answers.
-"""
-
-import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import App, Parameter
-from pydantic import TypeAdapter, ValidationError
 
-from vtuber_brain.bus.control import Control
-from vtuber_brain.bus.order import order
-from vtuber_brain.config import load
-from vtuber_brain.console import show_cast, show_persona, show_problems
-from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.console import show_cast, show_persona
+from vtuber_brain.orders import Config, have_done
 from vtuber_brain.roles import by_name
-
-DONE, FAILED = 0, 1
 
 persona = App(name="persona", help="Who is on stage in the running daemon, and who stands ready.")
 
-Config = Annotated[Path | None, Parameter(name="--config", help="The file the daemon was started with.")]
 Release = Annotated[str | None, Parameter(name="--release", help="A release, a PEFT directory, or base.")]
-_CONTROL: TypeAdapter[Control] = TypeAdapter(Control)
 
 
 @persona.command(name="list")
@@ -58,19 +46,7 @@ def drop(name: str, *, release: Release = None, config: Config = None) -> int:
 
 
 def _order(config: Path | None, show: Callable[[Mapping[str, Any]], None], **fields: str | None) -> int:
-    """Have the daemon obey and show what it answers. Raises Unavailable when nobody does."""
-    settings = load(config)
-    try:
-        command = _CONTROL.validate_python(fields)
-    except ValidationError as error:
-        item = error.errors(include_input=False, include_url=False)[0]
-        raise ConfigError([Problem(str(item["loc"][-1]), item["msg"], "Give a persona's name, such as mori")]) from None
-    result = asyncio.run(order(settings.bus, Path(settings.persona.name).stem, command))
-    if not result.ok:
-        show_problems([result.detail or result.code])
-        return FAILED
-    show(result.data or {})
-    return DONE
+    return have_done(config, show, "Give a persona's name, such as mori", **fields)
 
 
 def _absolute(release: str | None) -> str | None:

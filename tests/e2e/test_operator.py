@@ -1,5 +1,6 @@
 """What the operator does to a running daemon: commands on the bus, reload, drain; and the engine and wheel offline."""
 
+import asyncio
 import json
 import signal
 import sqlite3
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from tests.support.brokers import Collector
 from tests.support.daemon import Daemon, viewer
+from vtuber_brain.config import shipped
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -66,6 +68,47 @@ async def test_a_reload_takes_over_lists_and_persona_and_names_what_it_cannot(tm
         assert "not TOML" in str((await daemon.event("reload_refused"))["problems"])
         await chat.say("three", "Some liquorice then?", author="citra")
         await chat.until("verdict", id="three", action="deny")
+
+
+async def test_the_filters_doubts_are_decided_at_the_terminal_and_who_is_on_stage_brings_her_lists(tmp_path):
+    folder = tmp_path / "personas"
+    folder.mkdir()
+    mori = shipped("configs", "personas", "mori.toml").read_text()
+    held = mori.replace("# hold = ", "hold = ")
+    (folder / "mori.toml").write_text(held)
+    (folder / "words.txt").write_text("marmalade\n")
+    strict = mori.replace('name = "mori"', 'name = "nori"').replace("# blocklist = ", "blocklist = ")
+    (folder / "nori.toml").write_text(strict.replace('"mori/blocklist.txt"', '"words.txt"'))
+    extra = f'[persona]\ndir = "{folder}"\n'
+    async with Daemon(tmp_path, extra=extra) as daemon, viewer(daemon.url) as chat:
+
+        async def terminal(*words):
+            arguments = [sys.executable, "-m", "vtuber_brain", *words, "--config", str(daemon.config)]
+            done = await asyncio.create_subprocess_exec(*arguments, env=daemon.env, stdout=subprocess.PIPE)
+            return done.returncode or await done.wait(), (await done.stdout.read()).decode()
+
+        for number in ("one", "two"):
+            await chat.say(number, "Look at https://cats.example please", author=number)
+            assert (await chat.until("verdict", id=number, action="hold"))["reasons"] == ["links"]
+        code, shown = await terminal("filter", "held")
+        assert code == 0
+        assert [line.split()[0] for line in shown.splitlines()] == ["one", "two"]
+        assert (await terminal("filter", "allow", "one"))[0] == 0
+        assert (await chat.until("verdict", id="one", action="allow"))["reasons"] == ["operator"]
+        assert (await terminal("filter", "deny", "two"))[0] == 0
+        assert (await chat.until("verdict", id="two", action="deny"))["reasons"] == ["links", "operator"]
+        assert (await terminal("filter", "deny", "two"))[0] == 1
+        await chat.say("three", "I brought you marmalade.", author="bram")
+        await chat.until("verdict", id="three", action="allow")
+        assert (await terminal("persona", "use", "nori"))[0] == 0
+        await chat.say("four", "I brought you marmalade again.", author="citra")
+        assert (await chat.until("verdict", id="four", action="deny"))["reasons"] == ["blocked_word"]
+        (folder / "words.txt").write_text("liquorice\n")
+        assert (await terminal("filter", "reload"))[0] == 0
+        await chat.say("five", "I brought you some more marmalade.", author="dian")
+        await chat.until("verdict", id="five", action="allow")
+        (folder / "words.txt").write_text("!\n")
+        assert (await terminal("filter", "reload"))[0] == 1
 
 
 async def test_a_reply_in_the_making_is_finished_before_the_daemon_leaves(tmp_path):

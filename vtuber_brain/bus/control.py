@@ -96,8 +96,54 @@ class Wake(Command):
     command: Literal["wake"]
 
 
+MessageId = Annotated[str, Field(min_length=1, max_length=200, description="the message's id, as its source gave it")]
+SourceName = Annotated[str | None, Field(max_length=64, description="where it came from; null: wherever")]
+
+
+class Held(Command):
+    """List the messages that wait for a human's decision."""
+
+    command: Literal["held"]
+
+
+class Allow(Command):
+    """Let a held message be answered."""
+
+    command: Literal["allow"]
+    message_id: MessageId
+    source: SourceName = None
+
+
+class Deny(Command):
+    """Deny a held message."""
+
+    command: Literal["deny"]
+    message_id: MessageId
+    source: SourceName = None
+
+
+class Reload(Command):
+    """Read the settings' thresholds, the lists and the persona anew, as SIGHUP does."""
+
+    command: Literal["reload"]
+
+
 Control = Annotated[
-    Mute | Unmute | Skip | Say | UsePersona | Personas | Show | Preload | DropRelease | Sleep | Wake,
+    Mute
+    | Unmute
+    | Skip
+    | Say
+    | UsePersona
+    | Personas
+    | Show
+    | Preload
+    | DropRelease
+    | Sleep
+    | Wake
+    | Held
+    | Allow
+    | Deny
+    | Reload,
     Field(discriminator="command"),
 ]
 

@@ -21,6 +21,7 @@ from vtuber_brain.bus.control import Control, ControlResult
 from vtuber_brain.bus.outbox import Outbox, Publication
 from vtuber_brain.bus.topics import Playback, Status
 from vtuber_brain.errors import BrainError, WireError
+from vtuber_brain.messages import Turn, Utterance
 from vtuber_brain.plugin_api import Event
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.runtime.retry import backoff
@@ -62,9 +63,12 @@ class MqttBus:
         self._tls: ssl.SSLContext | None = None
 
     async def emit(self, event: Event) -> None:
-        """Queue what the event becomes on the bus."""
+        """Queue what the event becomes on the bus; a retracted reply takes its own sentences out of the queue."""
+        if isinstance(event, Turn) and event.outcome == "retracted":
+            self._outbox.withdraw(event.reply_id)
+        reply_id = event.reply_id if isinstance(event, Utterance) else None
         for channel, payload in topics.publications(event):
-            self._put(channel, payload)
+            self._put(channel, payload, reply_id)
 
     def set_status(self, status: Status) -> None:
         """Publish, and retain, how the brain is; a state that lasts keeps its `since`."""
@@ -188,8 +192,8 @@ class MqttBus:
             return
         await self._on_playback(playback)
 
-    def _put(self, channel: str, payload: BaseModel) -> None:
-        self._outbox.put(Publication(channel, payload.model_dump_json().encode(), time.monotonic()))
+    def _put(self, channel: str, payload: BaseModel, reply_id: str | None = None) -> None:
+        self._outbox.put(Publication(channel, payload.model_dump_json().encode(), time.monotonic(), reply_id))
 
     def _topic(self, channel: str) -> str:
         return topics.topic(self._settings.prefix, self._persona, channel)

@@ -8,14 +8,20 @@ from dataclasses import dataclass
 
 from vtuber_brain.bus.topics import CHANNELS
 
+MAX_WITHDRAWN = 256
+
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Bytes on their way to one channel; `at_s` is the monotonic time at which they were handed in."""
+    """Bytes on their way to one channel; `at_s` is the monotonic time at which they were handed in.
+
+    `reply_id` is the reply whose sentence or cue it is.
+    """
 
     channel: str
     payload: bytes
     at_s: float
+    reply_id: str | None = None
 
 
 class Outbox:
@@ -28,6 +34,7 @@ class Outbox:
     def __init__(self, capacity: int, max_age_s: float, on_drop: Callable[[str], None]) -> None:
         self._capacity, self._max_age_s, self._on_drop = capacity, max_age_s, on_drop
         self._waiting: deque[Publication] = deque()
+        self._withdrawn: deque[str] = deque(maxlen=MAX_WITHDRAWN)
         self._status: Publication | None = None
         self._filled, self._drained = asyncio.Event(), asyncio.Event()
         self._drained.set()
@@ -66,10 +73,20 @@ class Outbox:
         """The broker may not have what `take` gave: it goes first again, unless it is a status with a later one."""
         if publication.channel == "status":
             self._status = self._status or publication
+        elif publication.reply_id is not None and publication.reply_id in self._withdrawn:
+            self._on_drop("retracted")
         else:
             self._waiting.appendleft(publication)
             self._shorten()
         self._filled.set()
+
+    def withdraw(self, reply_id: str) -> None:
+        """Give out nothing more of what one reply has put here so far (retracted)."""
+        self._withdrawn.append(reply_id)
+        kept = [one for one in self._waiting if one.reply_id != reply_id]
+        for _ in range(len(self._waiting) - len(kept)):
+            self._on_drop("retracted")
+        self._waiting = deque(kept)
 
     async def drained(self) -> None:
         """Return when nothing waits and nothing is under way."""

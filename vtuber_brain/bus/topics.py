@@ -68,12 +68,12 @@ class UtterancePayload(Outgoing):
 
 
 class ReplyPayload(Outgoing):
-    """What became of a reply, once, when it is over."""
+    """What became of a reply, once, when it is over; and once more, retracted, if it is taken back after that."""
 
     reply_id: Text = Field(description="the reply")
     outcome: Outcome = Field(description="retracted: stop speaking it and forget it")
-    text: Text = Field(description="all of it, as generated")
-    heard_text: Text = Field(description="the part known to have been played")
+    text: Text = Field(description="all of it, as generated; empty when retracted")
+    heard_text: Text = Field(description="the part known to have been played; empty when retracted")
     persona: Text = Field(description="whose reply it was")
     release: Text | None = Field(description="the lora that made it; null: the base model")
     reason: Text | None = Field(description="stable code, when the outcome is not `spoken`")
@@ -166,12 +166,13 @@ def answered(value: ChatMessage) -> InReplyTo:
 
 
 def reply(value: Turn) -> ReplyPayload:
-    """The payload of a reply that is over."""
+    """The payload of a reply that is over; the words of one that was taken back are not said again."""
+    gone = value.outcome == "retracted"
     return ReplyPayload(
         reply_id=value.reply_id,
         outcome=value.outcome,
-        text=value.text,
-        heard_text=value.heard_text,
+        text="" if gone else value.text,
+        heard_text="" if gone else value.heard_text,
         persona=value.persona,
         release=value.release,
         reason=value.reason,
