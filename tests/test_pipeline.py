@@ -16,11 +16,13 @@ from vtuber_brain.config import Settings, shipped, state_dir
 from vtuber_brain.context.memory import Memory
 from vtuber_brain.context.personas import load_persona
 from vtuber_brain.errors import EngineDown, JudgeDown, RequestFailed, Unavailable
+from vtuber_brain.gate import Gate
 from vtuber_brain.messages import Cue, Drop, Dropped, Judged, Mood, Retraction, Turn, Utterance
 from vtuber_brain.pipeline import Pipeline
 from vtuber_brain.publisher import Publisher
 from vtuber_brain.releases.store import ReleaseStore
 from vtuber_brain.replies import Mouth
+from vtuber_brain.roles import Role
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sections import ChatSettings, PersonaSettings, SpeechSettings
 from vtuber_brain.sentiment.judge import Judge
@@ -32,16 +34,18 @@ PERSONA = load_persona("mori")
 class Brain:
     """A pipeline with its rooms, and where its events arrive."""
 
-    def __init__(self, script, ask=calm, recalls=(), plugin_sinks=(), **speech):
+    def __init__(self, script, ask=calm, recalls=(), plugin_sinks=(), policy=None, sentiment=(), **speech):
         chosen = Settings(
-            speech=SpeechSettings(**speech), chat=ChatSettings(author_burst=1000), sentiment={"timeout_s": 0.2}
+            speech=SpeechSettings(**speech),
+            chat=ChatSettings(author_burst=1000),
+            sentiment={"timeout_s": 0.2, "speak_timeout_s": 0.2, **dict(sentiment)},
         )
         self.metrics, self.out, self.engine = Metrics(), Collector(), ScriptedEngine(script)
-        judge = Judge(chosen.sentiment, RuleSet.load(chosen.sentiment), ask, self.metrics)
+        judge = Judge(chosen.sentiment, RuleSet.load(chosen.sentiment), ask, self.metrics, policy=policy)
         publisher = Publisher(self.out.record, [self.out], self.metrics, plugin_sinks)
         self.memory = Memory(chosen.memory)
         store = ReleaseStore(state_dir() / "personas")
-        self.lora = None
+        self.lora, self.pauses = None, []
         self.cast = Cast(
             PERSONA,
             chosen.persona,
@@ -54,7 +58,7 @@ class Brain:
             self.cast,
             chosen.speech,
             self.metrics,
-            judge=judge,
+            gate=Gate(judge, chosen.speech, self.metrics, lambda up, why: self.pauses.append((up, why))),
             engine=self.engine,
             model="scripted",
             publisher=publisher,
@@ -379,11 +383,11 @@ async def test_skip_cuts_who_speaks_and_only_them():
 
 async def test_say_speaks_the_operators_words_through_the_same_gate():
     async with running(Brain(says("x"))) as brain:
-        assert (await brain.pipeline.say("We start in five minutes.")).action == "allow"
+        assert await brain.pipeline.say("We start in five minutes.") == ()
         denied = await brain.pipeline.say("see https://example.invalid now")
     (utterance,) = brain.out.of(Utterance)
     assert (utterance.text, utterance.in_reply_to, utterance.final) == ("We start in five minutes.", None, True)
-    assert (denied.action, denied.reasons) == ("deny", ("links",))
+    assert denied == ("links",)
 
 
 async def test_drain_lets_a_reply_end_cuts_what_lasts_and_begins_nothing():
@@ -673,3 +677,75 @@ async def test_one_large_event_does_not_cut_another():
         more.set()
         await brain.out.until(lambda out: len(out.of(Turn)) == 2)
     assert brain.turns()["cheer-5000"].heard_text == "Thank you. So much."
+
+
+async def test_when_nobody_writes_she_speaks_on_her_own_and_remembers_it():
+    async with running(Brain(says("[smile] I found a button."), idle_s=0.05, idle_times=2)) as brain:
+        await brain.out.until(lambda out: len(out.of(Turn)) == 2)
+        first, _ = brain.out.of(Turn)
+        assert (first.message, first.musing, first.outcome) == (None, PERSONA.musings[0], "spoken")
+        assert brain.out.of(Utterance)[0].in_reply_to is None
+        prompts = [request.messages for request in brain.engine.requests]
+        own = {"role": "user", "content": f"({PERSONA.musings[0]})"}
+        assert prompts[0][-1] == own
+        assert prompts[1][-3:] == [own, {"role": "assistant", "content": "[smile] I found a button."}, own]
+        assert [request.priority for request in brain.engine.requests] == [-1, -1]
+        await brain.pipeline.receive(message("what colour is it?"))
+        await brain.out.until(lambda out: len(out.of(Turn)) >= 3)
+        assert brain.engine.requests[2].messages[-2]["content"] == "[smile] I found a button."
+        assert not brain.out.of(Dropped)
+
+
+@pytest.mark.parametrize("state", ["muted", "asleep", "stopping", "thinking"])
+async def test_she_does_not_speak_on_her_own_while_she_should_not(state):
+    hold = asyncio.Event()
+    async with running(Brain(says("Slowly.", hold), idle_s=0.02, idle_times=3)) as brain:
+        if state == "thinking":
+            await brain.pipeline.receive(message("hello"))
+        else:
+            setattr(brain.pipeline, state, True)
+        async with asyncio.timeout(10):
+            while brain.pipeline._silence._num_broken < 2:
+                await asyncio.sleep(0.005)
+        assert len(brain.engine.requests) == (state == "thinking")
+
+
+async def test_what_she_says_on_her_own_makes_way_for_a_viewer_after_its_sentence():
+    reached, go = asyncio.Event(), asyncio.Event()
+
+    def script(request):
+        if request.priority < 0:
+            reached.set()
+            return ["One button. Two", go, " buttons. Three", " buttons. "]
+        return ["Hello, Nadia."]
+
+    async with running(Brain(script, idle_s=0.05, idle_times=1)) as brain:
+        await asyncio.wait_for(reached.wait(), 10)
+        await brain.pipeline.receive(message("hi"))
+        await brain.waiting_for_the_floor(1)
+        go.set()
+        await brain.out.until(lambda out: len(out.of(Turn)) == 2)
+    own, answer = brain.out.of(Turn)
+    assert (own.outcome, own.reason, own.text) == ("cut", "interrupted", "One button.")
+    assert (answer.outcome, answer.text) == ("spoken", "Hello, Nadia.")
+
+
+async def test_a_persona_without_musings_keeps_silent():
+    quiet = PERSONA.model_copy(update={"musings": ()})
+    brain = Brain(says("Hm."), idle_s=0.01, idle_times=2)
+    async with running(brain):
+        brain.cast.on_stage = Role(quiet)
+        async with asyncio.timeout(10):
+            while brain.pipeline._silence._num_broken < 2:
+                await asyncio.sleep(0.005)
+        assert len(brain.engine.requests) == len([r for r in brain.engine.requests if r.priority < 0]) <= 1
+
+
+async def test_the_verdict_on_a_chosen_message_says_why_it_was_chosen():
+    async with running(Brain(says("Yes."))) as brain:
+        await brain.pipeline.receive(message("do you like rain, Mori?"))
+        await brain.out.until(lambda out: out.of(Turn))
+    (judged,) = brain.out.of(Judged)
+    assert judged.message.chosen.num_waiting == 1
+    assert judged.message.chosen.parts["mention"] == 1.5
+    assert judged.message.chosen.score == pytest.approx(sum(judged.message.chosen.parts.values()), abs=0.02)

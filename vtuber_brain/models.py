@@ -154,7 +154,7 @@ def _origin(bundled: Bundled) -> dict[str, str | int]:
 def _is_current(target: Path, bundled: Bundled) -> bool:
     try:
         origin = json.loads((target / ORIGIN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return bool(origin == _origin(bundled))
 

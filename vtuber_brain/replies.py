@@ -5,8 +5,6 @@ Whatever ends it becomes the outcome of its turn; nothing here raises for what h
 
 import asyncio
 import contextlib
-import time
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 import structlog
@@ -16,15 +14,19 @@ from vtuber_brain.engine.api import Engine, Request
 from vtuber_brain.engine.wire import Done, Sampling
 from vtuber_brain.errors import EngineDown, RequestFailed
 from vtuber_brain.floor import Floor, Priority
-from vtuber_brain.messages import ChatMessage, Cue, Mood, Turn, Utterance, Verdict
+from vtuber_brain.gate import Gate
+from vtuber_brain.messages import ChatMessage, Cue, Mood, Turn, Utterance
 from vtuber_brain.publisher import Publisher
+from vtuber_brain.runtime.clock import now_s, unix_s
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sections import SpeechSettings
-from vtuber_brain.sentiment.judge import Judge
 from vtuber_brain.speech.stream import Line, Speech
-from vtuber_brain.thoughts import Stopped, Thought
+from vtuber_brain.thoughts import OUTDATED, Outdated, Stopped, Thought, Withheld, new_reply_id
 
 log = structlog.get_logger(__name__)
+
+_ENGINE_PRIORITY = {Priority.CRITICAL: 1, Priority.HIGH: 1, Priority.NORMAL: 0, Priority.LOW: -1}
+"""Of what waits for a slot the higher goes first."""
 
 
 class Mouth:
@@ -36,18 +38,24 @@ class Mouth:
         settings: SpeechSettings,
         metrics: Metrics,
         *,
-        judge: Judge,
+        gate: Gate,
         engine: Engine,
         model: str,
         publisher: Publisher,
+        new_id: Callable[[], str] = new_reply_id,
     ) -> None:
+        self.new_id = new_id
         self.speaking: Thought | None = None
         self._cast, self._settings, self._metrics = cast, settings, metrics
-        self._judge, self._engine, self._model, self._publisher = judge, engine, model, publisher
+        self.gate = gate
+        self._engine, self._model, self._publisher = engine, model, publisher
         self._floor = Floor()
 
     async def answer(self, thought: Thought, prompt: list[dict[str, str]]) -> Turn:
-        """Think and speak; whatever ends it becomes the turn's outcome. After it, the thought cannot be stopped."""
+        """Think and speak; whatever ends it becomes the turn's outcome. After it, the thought cannot be stopped.
+
+        Raises Outdated when words of the prompt were taken back before anything was said.
+        """
         ended = Stopped("spoken", "")
         try:
             await self._speak_or_stand_in(thought, prompt)
@@ -60,8 +68,11 @@ class Mouth:
         except asyncio.CancelledError:
             if thought.ending is None or thought.task is None:
                 raise
-            ended = thought.ending
             thought.task.uncancel()
+            if thought.ending.reason == OUTDATED and not thought.said:
+                thought.ending = None
+                raise Outdated from None
+            ended = thought.ending
         thought.over = True
         self.note(thought, "ended")
         self._metrics.replies.labels(ended.outcome).inc()
@@ -69,34 +80,35 @@ class Mouth:
         log.info("reply_ended", reply_id=thought.reply_id, **fields)
         return self._turn(thought, ended)
 
-    async def say(self, text: str) -> Verdict:
-        """Speak somebody's words before any reply that waits, if the gate lets them pass."""
+    async def say(self, text: str) -> tuple[str, ...]:
+        """Speak somebody's words before any reply that waits; returns why the gate did not let them pass, if so."""
         role = self._cast.on_stage
-        verdict = await self._judge.sentence(text, role.persona.blocked_topics)
-        if verdict.action == "allow":
+        reasons, mood = await self.gate.allows(text, role)
+        if not reasons:
             said = Utterance(
-                reply_id=uuid.uuid4().hex[:12],
+                reply_id=self.new_id(),
                 seq=0,
-                text=verdict.text,
+                text=text,
                 cue=None,
-                mood=verdict.mood.sentiment if verdict.mood is not None else None,
+                mood=mood.sentiment if mood is not None else None,
                 lang=role.persona.language,
                 final=True,
                 in_reply_to=None,
-                created_at=time.time(),
+                created_at=unix_s(),
                 persona=role.persona.name,
                 release=role.release,
             )
             async with self._floor.held(Priority.HIGH):
                 await self._publisher.publish(said)
-        return verdict
+        return reasons
 
     async def _speak_or_stand_in(self, thought: Thought, prompt: list[dict[str, str]]) -> None:
-        """When the gate kept back all there was to say, a safe line of the persona's is tried at the same gate."""
+        """Where the gate kept a sentence back, a safe line of the persona's is tried at the same gate."""
         try:
             await self._speak_or_retry(thought, prompt)
-        except Stopped as stopped:
-            if stopped.outcome == "refused" and thought.role.persona.safe_lines:
+        except Withheld:
+            if thought.role.persona.safe_lines:
+                thought.standing_in = True
                 with contextlib.suppress(Stopped):
                     await self._speak(thought, self._safe_words(thought))
             raise
@@ -142,7 +154,7 @@ class Mouth:
             Sampling(**persona.sampling.model_dump()),
             persona.stop,
             lora=thought.role.lora,
-            priority=int(thought.message.is_money),
+            priority=_ENGINE_PRIORITY[self._priority(thought.message)],
         )
         async with contextlib.aclosing(self._engine.generate(request)) as stream:
             async for piece in stream:
@@ -160,10 +172,10 @@ class Mouth:
     async def _say(
         self, thought: Thought, line: Line, floor: contextlib.AsyncExitStack, *, final: bool = False
     ) -> None:
-        """One sentence: screened, in its turn, published. Raises Stopped if the gate keeps it back or it is stale."""
+        """One sentence: screened, in its turn, published. Raises Withheld if the gate keeps it back, or Stopped."""
         if thought.making_way:
             raise Stopped("cut", "interrupted")
-        mood = await self._screen(thought, line.text) if line.text else None
+        mood = await self.gate.screen(thought, line.text) if line.text else None
         if self.speaking is not thought:
             self.note(thought, "first_sentence")
             await self._in_time(thought, lambda: floor.enter_async_context(self._mouth(thought)))
@@ -173,23 +185,15 @@ class Mouth:
             await self._publisher.publish(self._utterance(thought, line, mood, final=final))
             self._metrics.utterances.inc()
             thought.said.append(line.written)
+            thought.last_sentence = line.text
         elif line.cue is not None:
             await self._publisher.publish(line.cue)
-
-    async def _screen(self, thought: Thought, text: str) -> Mood | None:
-        """The output gate: the sentence's mood, or Stopped for one that must not be heard; the reply ends with it."""
-        verdict = await self._judge.sentence(text, thought.role.persona.blocked_topics)
-        if verdict.action == "deny":
-            for reason in verdict.reasons:
-                self._metrics.unspoken.labels(reason).inc()
-            raise Stopped("cut" if thought.said else "refused", verdict.reasons[0])
-        return verdict.mood
 
     @contextlib.asynccontextmanager
     async def _mouth(self, thought: Thought) -> AsyncIterator[None]:
         priority = self._priority(thought.message)
-        if priority is Priority.CRITICAL and self.speaking is not None:
-            self._interrupt(self.speaking)
+        if self.speaking is not None:
+            self._interrupt(self.speaking, priority)
         async with self._floor.held(priority):
             self.speaking = thought
             try:
@@ -197,14 +201,19 @@ class Mouth:
             finally:
                 self.speaking = None
 
-    def _priority(self, message: ChatMessage) -> Priority:
+    def _priority(self, message: ChatMessage | None) -> Priority:
+        if message is None:
+            return Priority.LOW
         if message.worth >= self._settings.interrupt_worth:
             return Priority.CRITICAL
         return Priority.HIGH if message.is_money else Priority.NORMAL
 
-    def _interrupt(self, speaking: Thought) -> None:
-        """Have the running reply make way, unless it is as important itself."""
-        if self._priority(speaking.message) is Priority.CRITICAL or self._settings.interrupt == "never":
+    def _interrupt(self, speaking: Thought, priority: Priority) -> None:
+        """Have the running reply make way for something critical, and what she says on her own for anything."""
+        running = self._priority(speaking.message)
+        if running is Priority.LOW:
+            speaking.making_way = True
+        if priority is not Priority.CRITICAL or running is Priority.CRITICAL or self._settings.interrupt == "never":
             return
         if self._settings.interrupt == "at_once":
             speaking.stop("cut", "interrupted")
@@ -212,8 +221,8 @@ class Mouth:
 
     async def _in_time(self, thought: Thought, step: Callable[[], Awaitable[object]]) -> None:
         """Wait for a step until the reply is stale: fresh beats complete."""
-        deadline_s = thought.message.received_s + self._settings.stale_s
-        if time.monotonic() > deadline_s:
+        deadline_s = thought.since_s + self._settings.stale_s
+        if now_s() > deadline_s:
             raise Stopped("failed", "stale")
         try:
             async with asyncio.timeout_at(deadline_s):
@@ -224,7 +233,7 @@ class Mouth:
     def note(self, thought: Thought, stage: str) -> None:
         """Remember how long after its arrival the message reached a stage for the first time."""
         if stage not in thought.timings_ms:
-            passed_s = time.monotonic() - thought.message.received_s
+            passed_s = now_s() - thought.since_s
             thought.timings_ms[stage] = round(passed_s * 1000, 1)
             self._metrics.stage.labels(stage).observe(passed_s)
 
@@ -238,13 +247,14 @@ class Mouth:
             lang=thought.role.persona.language,
             final=final,
             in_reply_to=thought.message,
-            created_at=time.time(),
+            created_at=unix_s(),
             persona=thought.role.persona.name,
             release=thought.role.release,
         )
 
     def _default_cue(self, thought: Thought) -> Cue | None:
-        default = thought.role.persona.cues.default
+        cues, mood = thought.role.persona.cues, thought.verdict.mood if thought.verdict is not None else None
+        default = (cues.moods.get(mood.sentiment) if mood is not None else None) or cues.default
         return Cue(default) if default is not None and not thought.said else None
 
     def _turn(self, thought: Thought, ended: Stopped) -> Turn:
@@ -260,6 +270,9 @@ class Mouth:
             release=thought.role.release,
             reason=ended.reason or None,
             timings_ms=thought.timings_ms,
+            musing=thought.musing,
+            facts=thought.facts,
+            prompted_at=thought.prompted_at,
         )
 
 

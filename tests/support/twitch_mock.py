@@ -100,7 +100,7 @@ class MockTwitch:
         self.grants, self.spent = {}, set()
         self.requests, self.sent, self.sessions, self.plans = [], [], [], defaultdict(deque)
         self.changed, self.refreshes, self.confirmed = asyncio.Condition(), 0, None
-        self.welcomes = True
+        self.welcomes, self.on_post = True, lambda body: None
         self._count = itertools.count(1)
 
     async def __aenter__(self):
@@ -311,6 +311,7 @@ class MockTwitch:
         if "user:write:chat" not in grant.scopes:
             return _problem(401, "Missing required oauth scope: user:write:chat")
         self.sent.append(body)
+        self.on_post(body)
         return web.json_response({"data": [{"message_id": uuid.uuid4().hex, "is_sent": True, "drop_reason": None}]})
 
 

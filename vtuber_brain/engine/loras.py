@@ -36,6 +36,7 @@ _OFF: dict[str, tuple[Any, ...]] = {
     "kasa_config": (None,),
     "monteclora_config": (None,),
 }
+MAX_ALPHA = 1e6
 _CHANGES_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 _SCALING = ("lora_alpha", "r", "use_rslora", "rank_pattern", "alpha_pattern")
 
@@ -94,7 +95,7 @@ def _config(folder: Path) -> dict[str, Any]:
         config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise LoraRejected(f"{path}: {error.strerror}; give a directory that PEFT has saved") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LoraRejected(f"{path} is not JSON: {error}") from None
     if not isinstance(config, dict) or config.get("peft_type") != "LORA":
         raise LoraRejected(f"{path}: peft_type is not LORA")
@@ -106,9 +107,16 @@ def _config(folder: Path) -> dict[str, Any]:
         raise LoraRejected(
             f"{path}: init_lora_weights {start!r} changed the base; convert it to a plain lora with PEFT"
         )
-    if not isinstance(config.get("r"), int) or not isinstance(config.get("lora_alpha"), int | float):
-        raise LoraRejected(f"{path}: r and lora_alpha must be numbers")
+    patterns = config.get("alpha_pattern") or {}
+    if not isinstance(config.get("r"), int) or not isinstance(patterns, dict):
+        raise LoraRejected(f"{path}: r must be a number, alpha_pattern a table of numbers")
+    if not all(_is_factor(alpha) for alpha in (config.get("lora_alpha"), *patterns.values())):
+        raise LoraRejected(f"{path}: lora_alpha and what alpha_pattern holds must be numbers up to {MAX_ALPHA:g}")
     return config
+
+
+def _is_factor(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= MAX_ALPHA  # which NaN is not
 
 
 def _check_manifest(folder: Path, base_hash: str | None) -> None:
@@ -116,8 +124,8 @@ def _check_manifest(folder: Path, base_hash: str | None) -> None:
     if base_hash is None or not path.exists():
         return
     try:
-        made_for = json.loads(path.read_text(encoding="utf-8"))["base"]["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+        made_for = str(json.loads(path.read_text(encoding="utf-8"))["base"]["sha256"])
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
         raise LoraRejected(f"{path} does not tell base.sha256; publish the release again") from None
     if made_for != base_hash:
         raise LoraRejected(f"{path}: made for another base model ({made_for[:12]}, served is {base_hash[:12]})")

@@ -145,6 +145,8 @@ def _parse(number: int, text: str) -> tuple[Answer, Generate | None]:
         record = json.loads(text)
     except json.JSONDecodeError as error:
         return Answer(None, error=f"line {number}: not JSON: {error.msg} at column {error.colno}"), None
+    except (ValueError, RecursionError) as error:  # a number or brackets of no end
+        return Answer(None, error=f"line {number}: not JSON: {error}"), None
     answer = Answer(record.get("id") if isinstance(record, dict) else None)
     try:
         return answer, Line.model_validate(record).request(number)

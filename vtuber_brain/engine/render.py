@@ -42,16 +42,30 @@ class Renderer:
                 raise RequestFailed("prompt_too_long", f"{len(ids)} tokens, room for {max_tokens}")
             del kept[head : min(head + 2, len(kept) - 1)]
 
+    def answer(self, messages: Messages, text: str) -> tuple[list[int], list[int]]:
+        """What follows `messages(messages)` when the assistant says `text`, as every later prompt shows it.
+
+        First the ids of the words (with the space a plain-text template puts before them), then those of what the
+        template writes behind them, from the end of the turn on. Raises RequestFailed as `messages` does.
+        """
+        *_, (ahead, _) = self._parts(messages)
+        *_, (between, _), content, behind = self._parts([*messages, {"role": "assistant", "content": text}])
+        begun, led = self._ids((ahead, True)), self._ids((between, True))
+        lead = led[len(begun) :] if led[: len(begun)] == begun else []
+        return [*lead, *self._ids(content)], self._ids(behind)
+
     def stops(self) -> tuple[str, ...]:
         """What ends a reply besides the end token: with a plain-text template, the next speaker's line."""
         return () if self._has_template else tuple(f"\n{name}:" for name in _PLAIN_NAMES.values())
 
     def _encode(self, messages: Messages) -> list[int]:
-        ids: list[int] = []
-        for part, is_ours in self._parts(messages):
-            if part:
-                ids += self._tokenizer(part, add_special_tokens=False, split_special_tokens=not is_ours).input_ids
-        return ids
+        return [token for part in self._parts(messages) for token in self._ids(part)]
+
+    def _ids(self, part: tuple[str, bool]) -> list[int]:
+        text, is_ours = part
+        if not text:
+            return []
+        return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=not is_ours).input_ids)
 
     def _parts(self, messages: Messages) -> list[tuple[str, bool]]:
         """The rendered conversation, cut into template text (True) and contents (False)."""

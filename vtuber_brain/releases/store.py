@@ -31,7 +31,7 @@ class Release:
         """How it came to be; None where nobody wrote it down."""
         try:
             manifest = json.loads((self.path / "manifest.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return manifest if isinstance(manifest, dict) else None
 
@@ -67,7 +67,7 @@ class ReleaseStore:
             name = json.loads(pointer.read_text(encoding="utf-8"))["release"]
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
             raise ConfigError([Problem(str(pointer), f"cannot be read ({error})", fix)]) from None
         if not isinstance(name, str) or name not in {release.name for release in self.releases(persona)}:
             raise ConfigError([Problem(str(pointer), f"names {name!r}, which is not there", fix)])
