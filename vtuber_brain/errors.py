@@ -2,6 +2,7 @@
 
 BrainError
 ├── ConfigError        settings or files are wrong; carries every problem at once; exit 2
+│   └── CorpusError    a corpus cannot be trained on; every bad record by code, file, line and field
 ├── RecordError        one record of an input file is wrong; names file, line and field; exit 2
 ├── Unavailable        not now: the host retries
 │   ├── EngineDown     the worker is dead, starting or hung; requests in flight failed with it
@@ -13,6 +14,8 @@ BrainError
 └── WireError          bytes on a line that are not the protocol
 """
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -38,6 +41,36 @@ class ConfigError(BrainError):
     def __init__(self, problems: list[Problem]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class BadRecord:
+    """One thing wrong in a corpus: a stable code, the place (line 0: the file as a whole) and what belongs there."""
+
+    code: str
+    file: str
+    line: int
+    field: str
+    expected: str
+
+    def as_problem(self) -> Problem:
+        """The same, to be shown like every other problem."""
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return Problem(f"{place}: {self.field}", self.code, f"Expected {self.expected}")
+
+
+class CorpusError(ConfigError):
+    """A corpus is not trained on; `records` are the first bad ones, `counts` says how many there are of each code."""
+
+    def __init__(self, records: Sequence[BadRecord], counts: Mapping[str, int] | None = None) -> None:
+        self.records = tuple(records)
+        self.counts = dict(counts) if counts is not None else dict(Counter(record.code for record in records))
+        problems = [record.as_problem() for record in self.records]
+        more = sum(self.counts.values()) - len(problems)
+        if more > 0:
+            each = ", ".join(f"{code} {count}" for code, count in sorted(self.counts.items()))
+            problems.append(Problem(self.records[0].file, f"{more} more like these", f"In all: {each}"))
+        super().__init__(problems)
 
 
 class RecordError(BrainError):
