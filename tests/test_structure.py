@@ -29,12 +29,16 @@ LAYERS: list[set[str]] = [
 ROOM_OF = {
     **dict.fromkeys(["environment", "sections"], "config"),
     "manifests": "plugins",
-    **dict.fromkeys(["cast", "floor", "publisher", "replies", "roles", "thoughts"], "pipeline"),
-    **dict.fromkeys(["check", "commands", "judging", "parts", "plan"], "app"),
-    **dict.fromkeys(["__main__", "console", "stage", "twitch_commands"], "cli"),
+    **dict.fromkeys(
+        ["cast", "crowd", "door", "floor", "gate", "holds", "publisher", "replies", "roles", "silence", "thoughts"],
+        "pipeline",
+    ),
+    **dict.fromkeys(["assembly", "check", "commands", "judging", "parts", "plan", "rehearsal"], "app"),
+    **dict.fromkeys(["__main__", "console", "console_scores", "night", "stage", "twitch_commands"], "cli"),
+    **dict.fromkeys(["filter_commands", "orders", "release_commands", "transcript_commands"], "cli"),
 }
 DAEMON_ENGINE = {"engine", "engine.api", "engine.wire", "engine.client"} | {
-    f"engine.{name}" for name in ("remote", "chunks", "endpoints", "served", "server")
+    f"engine.{name}" for name in ("remote", "chunks", "endpoints", "scripted", "served", "server")
 }
 RETRAIN_USES = {"transcripts", "context", "engine", "sentiment", "retrain"}
 HEAVY = {"torch", "transformers", "peft", "tokenizers", "safetensors", "gguf", "accelerate"}

@@ -8,7 +8,8 @@ from typing import Literal
 
 from vtuber_brain.bus.broker import broker_problem
 from vtuber_brain.bus.connection import broker_answers
-from vtuber_brain.errors import ConfigError, Problem, Unavailable
+from vtuber_brain.chat.record import length
+from vtuber_brain.errors import ConfigError, Problem, Refused, Unavailable
 from vtuber_brain.plan import Plan, make_plan
 from vtuber_brain.plugins import Plugins
 from vtuber_brain.roles import choose
@@ -42,6 +43,7 @@ async def findings(config: Path | None) -> list[Finding]:
         _classifier(plan),
         _transcripts(plan.transcripts),
         _chat(plan),
+        _recording(plan.settings.chat.record),
         await _bus(settings.bus),
         *await _plugins(plan),
     ]
@@ -84,6 +86,18 @@ def _transcripts(path: Path | None) -> Finding:
     if not os.access(target, os.W_OK):
         return Finding("transcripts", "wrong", f"{target}: cannot be written. Change its owner, or transcripts.path")
     return Finding("transcripts", "ok", str(path))
+
+
+def _recording(path: Path | None) -> Finding:
+    if path is None:
+        return Finding("recording", "off", "chat.record is not set")
+    try:
+        seconds, _ = length(path)
+    except (OSError, Refused) as error:
+        return Finding("recording", "wrong", str(error))
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        return Finding("recording", "wrong", f"{path}: cannot be written. Change its owner, or chat.record")
+    return Finding("recording", "ok", f"{path} ({seconds:.0f} s so far)")
 
 
 def _chat(plan: Plan) -> Finding:

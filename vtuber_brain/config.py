@@ -130,7 +130,7 @@ def _read(path: Path | None) -> tuple[dict[str, Any], list[Problem]]:
         return {}, [
             Problem(str(path), error.strerror or "cannot be read", "Give the path of a TOML file with --config")
         ]
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number of no end, or brackets of no end
         return {}, [Problem(str(path), f"not TOML: {error}", "Mend the file at the place named")]
 
 

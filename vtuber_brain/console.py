@@ -107,8 +107,11 @@ def show_problems(problems: Iterable[Problem | str]) -> None:
 
 
 def show_verdict(verdict: Mapping[str, Any]) -> None:
-    """One judged line: verdict, mood, reasons, and the text."""
+    """One judged line: verdict, mood with its probability, toxicity, the text, and every reason."""
     colour = "green" if verdict["verdict"] == "allow" else "red"
-    mood = verdict["sentiment"] or "?"
+    mood, toxicity = verdict["sentiment"] or "?", verdict["toxicity"]
+    sure = f"{verdict['scores'][mood]:.2f}" if verdict["scores"] else "    "
+    toxic = f"toxic {toxicity:.2f}" if toxicity is not None else ""
     why = f" ({', '.join(verdict['reasons'])})" if verdict["reasons"] else ""
-    Console().print(f"[{colour}]{verdict['verdict']:5}[/] {mood:8} {escape(verdict['text'])}{escape(why)}")
+    said = f"{escape(verdict['text'])}{escape(why)}"
+    Console(emoji=False).print(f"[{colour}]{verdict['verdict']:5}[/] {mood:8} {sure} {toxic:10}  {said}")

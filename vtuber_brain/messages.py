@@ -7,7 +7,7 @@ from typing import Literal
 
 Kind = Literal["chat", "cheer", "sub", "gift", "raid", "redeem", "follow", "announcement"]
 Sentiment = Literal["negative", "neutral", "positive"]
-Action = Literal["allow", "deny"]
+Action = Literal["allow", "deny", "hold"]
 Scope = Literal["message", "author", "all"]
 Outcome = Literal["spoken", "cut", "retracted", "refused", "failed"]
 
@@ -26,6 +26,8 @@ class Drop(StrEnum):
     WAVE = "wave"
     COMBINED = "combined"
     BANNED = "banned"
+    HELD = "held"
+    PAUSED = "paused"
     RETRACTED = "retracted"
     MUTED = "muted"
     ASLEEP = "asleep"
@@ -52,11 +54,20 @@ class ReplyTo:
 
 
 @dataclass(frozen=True, slots=True)
+class Chosen:
+    """Why this message was taken: its score, what that is made of, and how many waited, itself among them."""
+
+    score: float
+    parts: Mapping[str, float]
+    num_waiting: int
+
+
+@dataclass(frozen=True, slots=True)
 class ChatMessage:
     """One thing a viewer did. `at` is Unix time in seconds; `received_s` is this process's monotonic clock.
 
     `emotes` are those words of the text that are pictures to the viewers; `num_asking` viewers said the same, and are
-    answered together.
+    answered together. `chosen`: why it was taken before those that waited with it.
     """
 
     source: str
@@ -70,6 +81,7 @@ class ChatMessage:
     reply_to: ReplyTo | None = None
     emotes: tuple[str, ...] = ()
     num_asking: int = 1
+    chosen: Chosen | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -129,7 +141,10 @@ class Mood:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the filter says: the action, every reason code for it, the mood, and the text with its tricks removed."""
+    """What the filter says: the action, every reason code for it, the mood, and the text with its tricks removed.
+
+    `hold`: neither; a human is to decide.
+    """
 
     action: Action
     reasons: tuple[str, ...]
@@ -168,7 +183,11 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A message and what became of the reply to it. `heard_text` is the part known to have been played."""
+    """A message and what became of the reply to it. `heard_text` is the part known to have been played.
+
+    `musing` is what had her speak on her own, when no message did. `facts` are those that plugins gave; together with
+    `prompted_at` (Unix time) they let the prompt be built again.
+    """
 
     reply_id: str
     message: ChatMessage | None
@@ -180,6 +199,9 @@ class Turn:
     release: str | None
     reason: str | None = None
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    musing: str | None = None
+    facts: tuple[str, ...] = ()
+    prompted_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

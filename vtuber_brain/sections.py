@@ -40,6 +40,7 @@ class ChatSettings(Section):
     author_per_s: Seconds = Field(0.5, description="messages per second one viewer may send in the long run")
     dedupe: Count = Field(8192, description="message ids remembered to recognise a duplicate")
     combine_s: Seconds = Field(5, description="waiting gifts, subs and cheers of one viewer within it become one event")
+    record: Path | None = Field(None, description="a file to record what sources bring, for `replay`; unset: none")
 
 
 class ChoiceSettings(Section):
@@ -56,6 +57,7 @@ class ChoiceSettings(Section):
     subscriber: float = Field(0.3, description="weight of a subscriber")
     moderator: float = Field(0.3, description="weight of a moderator or the broadcaster")
     novelty: float = Field(1.0, description="weight of differing from what was answered and said lately")
+    mood: float = Field(0.4, description="weight of a friendly tone, against it of an unfriendly one")
     length: float = Field(0.5, description="weight of a sentence or two, against a word or an essay")
     age: float = Field(1.5, description="weight of having just come; it fades")
     fresh_s: Seconds = Field(4, description="after so long the weight of age has faded to a third")
@@ -188,13 +190,50 @@ class SentimentSettings(Section):
     max_batch: Count = Field(32, description="texts classified in one forward")
     max_wait_ms: float = Field(4, ge=0, description="how long a text waits for others to share a forward")
     max_tokens: Count = Field(96, description="tokens of a text that are looked at")
-    timeout_s: Seconds = Field(2, description="no answer by then: rules alone decide; output is not spoken")
+    timeout_s: Seconds = Field(2, description="no answer by then: rules alone decide on what viewers write")
+    speak_timeout_s: Seconds = Field(1, description="no answer by then: our own sentence is not spoken")
+    hold_s: Seconds = Field(120, description="a message held for a human is dropped (held) when nobody decided by then")
+    max_held: Count = Field(64, description="messages held at once; when full the oldest is dropped (held)")
     threads: Count = Field(1, description="CPU threads of the classifier's process")
+    sample_share: Share = Field(
+        0.25, description="share of the classifier's time for what waits, and so for the mood of the room; 0: none"
+    )
     start_timeout_s: Seconds = Field(120, description="how long loading may take")
     max_chars: Count = Field(500, description="longer messages are denied (too_long)")
     max_links: int = Field(0, ge=0, description="more links than this are denied (links)")
     blocklist: Path | None = Field(
         None, description="a file of words and phrases, one a line; unset: the one that ships"
+    )
+    allowlist: Path | None = Field(
+        None, description="a file of words and phrases that win over the block list; unset: the one that ships"
+    )
+    personal_data: Literal["deny", "allow"] = Field(
+        "deny", description="messages with telephone numbers, addresses, cards and the like; she never says them"
+    )
+    echo_orders: Literal["deny", "allow"] = Field(
+        "deny", description="messages that have her say a viewer's own words, or decode them (echo_order, encoded)"
+    )
+    other_language: Literal["allow", "script", "all"] = Field(
+        "all", description="deny texts in none of the persona's languages; script: only those not in Latin letters"
+    )
+
+
+class Filter(Section):
+    """A persona's `[filter]`: what she lets through and how she takes it, where it differs from `[sentiment]`."""
+
+    answer_negative: Literal["never", "gently", "always"] = Field(
+        "gently", description="unfriendly or unhappy messages: denied, answered knowing their tone, or like any other"
+    )
+    toxic_threshold: Share | None = Field(None, description="input at or above is denied; unset: the settings'")
+    speak_threshold: Share | None = Field(None, description="hers at or above is not spoken; unset: the settings'")
+    hold_threshold: Share | None = Field(
+        None, description="input from here up to toxic_threshold is held for a human (doubtful); unset: none is"
+    )
+    hold: frozenset[str] = Field(
+        frozenset(), description="reasons of rules that hold a message for a human instead of denying it, such as links"
+    )
+    roles: dict[str, Share] = Field(
+        {}, description="a role, such as moderator, and the toxic_threshold of those who have it"
     )
 
 
@@ -219,6 +258,12 @@ class SpeechSettings(Section):
         "sentence", description="how the running reply makes way for an event worth interrupt_worth: after its sentence"
     )
     interrupt_worth: float = Field(1000, gt=0, description="worth in bits from which an event cuts the running reply")
+    max_refusals: Count = Field(3, description="sentences refused in a row after which she pauses, and says so")
+    refusal_pause_s: Seconds = Field(60, description="how long that pause is; `unmute` ends it")
+    idle_s: float = Field(
+        90, ge=0, description="after so long without chat or speech she speaks on her own; 0: never"
+    )
+    idle_times: Count = Field(3, description="how often in a row she does so while nobody writes")
     drain_s: Seconds = Field(5, description="how long a running reply may go on after SIGTERM")
 
 

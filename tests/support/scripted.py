@@ -106,10 +106,10 @@ class Collector:
         async with self.changed:
             self.changed.notify_all()
 
-    async def record(self, event):
+    async def record(self, *events):
         if self.fail_with is not None:
             raise self.fail_with
-        self.records.append(event)
+        self.records += events
 
     def of(self, kind):
         return [event for event in self.events if isinstance(event, kind)]

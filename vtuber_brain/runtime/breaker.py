@@ -2,9 +2,10 @@
 a clock; who makes the calls, and what a failure is, is the caller's business.
 """
 
-import time
 from collections.abc import Callable
 from typing import Literal
+
+from vtuber_brain.runtime.clock import now_s
 
 State = Literal["closed", "open", "half_open"]
 
@@ -14,7 +15,7 @@ class Breaker:
     does, and how it ends closes or opens it again.
     """
 
-    def __init__(self, max_failures: int, rest_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, max_failures: int, rest_s: float, clock: Callable[[], float] = now_s) -> None:
         self.num_failures = 0
         self._max_failures, self._rest_s, self._clock = max_failures, rest_s, clock
         self._open_until_s: float | None = None

@@ -5,7 +5,6 @@ What it cannot do is in runtime/driven.py.
 
 import asyncio
 import math
-import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import structlog
 
 from vtuber_brain.errors import Unavailable, WireError
 from vtuber_brain.runtime.breaker import Breaker
+from vtuber_brain.runtime.clock import now_s
 from vtuber_brain.runtime.driven import Outcome, bounded
 from vtuber_brain.runtime.metrics import Metrics
 
@@ -112,8 +112,8 @@ class Guard:
 
     def _tell(self, event: str, reason: str) -> None:
         """Log it, unless something of this hook was logged a moment ago; the metric counts them all."""
-        if time.monotonic() - self._told_s >= self.limits.rest_s:
-            self._told_s = time.monotonic()
+        if now_s() - self._told_s >= self.limits.rest_s:
+            self._told_s = now_s()
             log.warning(event, plugin=self.plugin, hook=self._hook, reason=reason)
 
 
