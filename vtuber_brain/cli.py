@@ -13,22 +13,27 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from vtuber_brain.errors import BrainError, ConfigError, Problem, RecordError, Refused, Unavailable
+from vtuber_brain.errors import BrainError, ConfigError, RecordError, Refused, Unavailable
 from vtuber_brain.runtime.child import QUIET_WAITING
+
+if TYPE_CHECKING:
+    from vtuber_brain.chat.ledger import Summary
 
 DONE, FAILED, WRONG, UNAVAILABLE, INTERRUPTED = 0, 1, 2, 3, 130
 CHAT_URL = "ws://127.0.0.1:8766/chat"
 
 app = App(name="vtuber-brain", help="The brain of a VTuber as a service.")
-transcripts = App(name="transcripts", help="What was heard and said.")
 models = App(name="models", help="The bundled models.")
 app.command("vtuber_brain.twitch_commands:twitch", name="twitch", help="The accounts in Twitch's chat.")
+app.command("vtuber_brain.filter_commands:filter_", name="filter", help="What is held for a human, and the lists.")
 app.command("vtuber_brain.stage:persona", name="persona", help="Who is on stage in the running daemon.")
-app.command(transcripts)
+app.command("vtuber_brain.night:retrain", name="retrain", help="Train anew, and say how good it is.")
+app.command("vtuber_brain.night:evaluate", name="evaluate", help="Say how good what was trained is.")
+app.command("vtuber_brain.transcript_commands:transcripts", name="transcripts", help="What was heard and said.")
 app.command(models)
 
 Config = Annotated[Path | None, Parameter(name="--config", help="The TOML file of settings; else all defaults.")]
@@ -63,18 +68,37 @@ def check(*, config: Config = None) -> int:
 
 
 @app.command
-def chat(*, url: Url = CHAT_URL, token: Token = None, name: str = "guest", persona: str = "mori") -> None:
-    """Chat with her as a viewer: type, see the verdict and the mood, read her reply. /help lists the commands."""
+def chat(
+    *, url: Url = CHAT_URL, token: Token = None, name: str = "guest", persona: str = "mori", why: bool = False
+) -> None:
+    """Chat with her as a viewer: type, see the verdict and the mood, read her reply. /help lists the commands.
+
+    With --why you see the fate of everybody's messages, and what counted for the one that is answered.
+    """
     from vtuber_brain.chat.viewer import view
 
-    asyncio.run(view(url, token, name, persona=persona))
+    asyncio.run(view(url, token, name, persona=persona, why=why))
 
 
 @app.command
 def replay(
-    file: Path, *, url: Url = CHAT_URL, token: Token = None, speed: float = 1.0, loop: bool = False, json: bool = False
+    file: Path,
+    *,
+    url: Url = CHAT_URL,
+    token: Token = None,
+    speed: float = 1.0,
+    loop: bool = False,
+    json: bool = False,
+    virtual: Annotated[bool, Parameter(help="Without a daemon or a model, under a clock of its own.")] = False,
+    seed: Annotated[int, Parameter(help="With --virtual: what is left to chance.")] = 0,
+    answers: Annotated[Path | None, Parameter(help="With --virtual: what she may say, one answer a line.")] = None,
+    decisions: Annotated[str, Parameter(help="With --virtual: the file for every decision; - is stdout.")] = "-",
+    config: Config = None,
 ) -> None:
-    """Feed a recorded stream into the running daemon and say what became of every message; ctrl-C ends it early."""
+    """Feed a recorded stream into the running daemon and say what became of every message; ctrl-C ends it early.
+
+    With --virtual it is lived through in a moment, and every decision told; the same seed gives the same ones.
+    """
     from rich.console import Console
 
     from vtuber_brain.chat.ledger import Summary, table
@@ -85,11 +109,11 @@ def replay(
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
         return await play(url, token, file, speed=speed, loop=loop, stop=stop)
 
-    summary = asyncio.run(until_interrupted())
+    summary = _rehearse(file, seed, answers, decisions, config) if virtual else asyncio.run(until_interrupted())
     if json:
         _say(jsonlib.dumps(asdict(summary)))
     else:
-        Console().print(table(summary))
+        Console(stderr=virtual and decisions == "-").print(table(summary))
 
 
 @app.command
@@ -132,51 +156,6 @@ def classify(
                 _say(jsonlib.dumps(verdict, ensure_ascii=False)) if json else show_verdict(verdict)
 
     asyncio.run(judge())
-
-
-@app.command
-def retrain(
-    *,
-    classifier: Annotated[bool, Parameter(help="Train the chat classifier.")] = False,
-    data: Annotated[Path, Parameter(help="Folder of labelled files.")],
-    out: Annotated[Path, Parameter(help="Folder to write the PEFT weights to; must not exist.")],
-) -> None:
-    """Train the chat classifier's lora from labelled files, and say how good it is."""
-    from vtuber_brain.models import resolve
-    from vtuber_brain.retrain.classifier import train_classifier
-    from vtuber_brain.retrain.classifier_fit import TrainSettings
-
-    if not classifier:
-        raise ConfigError([Problem("retrain", "nothing to train was named", "Give --classifier")])
-    scores = train_classifier(Path(resolve("bundled:minilm-chat")), data, out, settings=TrainSettings(), progress=_tell)
-    _say(str(scores))
-
-
-@transcripts.command(name="stats")
-def transcript_stats(*, config: Config = None) -> None:
-    """What was heard, denied, dropped and said, stream by stream."""
-    from rich.console import Console
-
-    from vtuber_brain.transcripts.export import stats, table
-
-    Console().print(table(stats(_database(config))))
-
-
-@transcripts.command(name="export")
-def transcript_export(
-    *,
-    out: Annotated[Path | None, Parameter(help="The file to write; else standard output.")] = None,
-    stream: Annotated[int | None, Parameter(help="One stream's turns only.")] = None,
-    retracted: Annotated[bool, Parameter(help="Also what was taken back.")] = False,
-    config: Config = None,
-) -> None:
-    """Every turn as a JSON line: message, verdict, reply, persona, model, timings."""
-    from vtuber_brain.transcripts.export import export
-
-    turns = export(_database(config), stream=stream, retracted=retracted)
-    with out.open("w", encoding="utf-8") if out is not None else nullcontext(sys.stdout) as target:
-        for turn in turns:
-            target.write(jsonlib.dumps(turn, ensure_ascii=False) + "\n")
 
 
 @models.command(name="fetch")
@@ -234,10 +213,16 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _database(config: Path | None) -> Path:
-    from vtuber_brain.config import load, state_dir
+def _rehearse(file: Path, seed: int, answers: Path | None, decisions: str, config: Path | None) -> "Summary":
+    from vtuber_brain.config import load
+    from vtuber_brain.engine.scripted import ANSWERS, read_answers
+    from vtuber_brain.rehearsal import rehearse_file
+    from vtuber_brain.runtime import logs
 
-    return load(config).transcripts.path or state_dir() / "transcripts.db"
+    logs.setup("warning", "auto")
+    settings, said = load(config), read_answers(answers) if answers is not None else ANSWERS
+    with nullcontext(sys.stdout) if decisions == "-" else Path(decisions).open("w", encoding="utf-8") as out:
+        return rehearse_file(file, settings, seed=seed, answers=said, out=out)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def twitch(settings: TwitchSettings, metrics: Metrics, health: Health) -> "list[
 
 @contextlib.asynccontextmanager
 async def transcripts(plan: Plan) -> AsyncIterator[Transcripts | None]:
-    """This run's transcripts, a stream of their own; None where none are kept. A lease beside them says that it runs."""
+    """The transcripts of one run, a stream of their own, with a lease beside them; None where none are kept."""
     if plan.transcripts is None:
         yield None
         return
