@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -60,6 +61,7 @@ OnStarted = Callable[[Started], None]
 
 async def run(plan: Plan, config: Path | None, on_started: OnStarted) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigError or Refused (in an ExceptionGroup) when it cannot start."""
+    _spare_the_collector()
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
         transcripts = await stack.enter_async_context(parts.transcripts(plan))
@@ -258,6 +260,13 @@ class App:
 
     def _watch(self, part: str) -> Callable[[State, str], None]:
         return lambda state, reason: self._health.set(part, state == "ready", reason or state)
+
+
+def _spare_the_collector() -> None:
+    """In a flood a fifth of the time went into looking for cycles, of which there are hardly any."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 @contextlib.contextmanager

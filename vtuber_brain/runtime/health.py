@@ -15,6 +15,7 @@ class Health:
     def __init__(self, metrics: Metrics, on_change: Callable[[], None]) -> None:
         self._metrics, self._on_change = metrics, on_change
         self._down: dict[str, str] = {}
+        self._told: dict[str, tuple[bool, str]] = {}
 
     @property
     def down(self) -> dict[str, str]:
@@ -23,6 +24,9 @@ class Health:
 
     def set(self, part: str, up: bool, reason: str = "") -> None:
         """Note that `part` works, or that it does not and why."""
+        if self._told.get(part) == (up, reason):
+            return
+        self._told[part] = up, reason
         known = part in self._down
         if up:
             self._down.pop(part, None)
