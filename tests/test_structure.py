@@ -40,7 +40,7 @@ ROOM_OF = {
 DAEMON_ENGINE = {"engine", "engine.api", "engine.wire", "engine.client"} | {
     f"engine.{name}" for name in ("remote", "chunks", "endpoints", "scripted", "served", "server")
 }
-RETRAIN_USES = {"transcripts", "context", "engine", "sentiment", "retrain"}
+RETRAIN_USES = {"transcripts", "context", "engine", "sentiment", "speech", "releases", "retrain"}
 HEAVY = {"torch", "transformers", "peft", "tokenizers", "safetensors", "gguf", "accelerate"}
 BOUNDARIES = {"vtuber_brain/pipeline.py", "vtuber_brain/plugins.py", "vtuber_brain/engine/worker.py"}
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,7 +13,16 @@ from tests.support.encoders import tiny_encoder
 from vtuber_brain.errors import ConfigError, RecordError
 from vtuber_brain.retrain.classifier import published, train_classifier
 from vtuber_brain.retrain.classifier_data import Example
-from vtuber_brain.retrain.classifier_fit import LABELS, Batch, TrainSettings, class_weights, loss_of, sample
+from vtuber_brain.retrain.classifier_fit import (
+    LABELS,
+    Average,
+    Batch,
+    TrainSettings,
+    class_weights,
+    loss_of,
+    sample,
+    to_batch,
+)
 from vtuber_brain.sentiment.wire import Configure
 from vtuber_brain.sentiment.worker import load
 
@@ -35,7 +45,7 @@ def invent(folder, num=240):
 
 
 def quick(chat, **changes):
-    chosen = {"epochs": 3, "learning_rate": 1e-2, "rank": 4, "alpha": 8, "threads": 1}
+    chosen = {"epochs": 3, "average": 0.9, "learning_rate": 1e-2, "rank": 4, "alpha": 8, "threads": 1}
     return TrainSettings(base_name="invented/encoder", chat_lines=chat, **(chosen | changes))
 
 
@@ -140,22 +150,58 @@ def test_a_row_teaches_only_the_heads_it_has_labels_for():
         toxic=torch.tensor([0.0, 1.0]),
         toxic_weight=torch.tensor([0.0, 1.0]),
     )
-    loss_of(logits, batch, torch.ones(3)).backward()
+    loss_of(logits, batch).backward()
     assert logits.grad[0, 3] == 0
     assert logits.grad[1, :3].abs().sum() == 0
     assert logits.grad[0, 0] < 0 < logits.grad[0, 1]
     assert logits.grad[1, 3] < 0
 
 
-def rows(num, index):
-    return [Example(f"{index} {i}", tuple(float(k == index) for k in range(3)), None, "x:en") for i in range(num)]
+def rows(num, index, origin="x:en"):
+    return [Example(f"{index} {i}", tuple(float(k == index) for k in range(3)), None, origin) for i in range(num)]
 
 
-def test_rare_sentiments_weigh_more_and_big_groups_are_sampled():
+def test_the_rare_sentiments_of_a_file_weigh_more_and_another_file_does_not_matter():
+    alike = rows(50, 0, "y:en") + rows(50, 1, "y:en") + rows(50, 2, "y:en")
+    examples = rows(90, 0) + rows(30, 1) + rows(60, 2) + alike
+    weights = class_weights(examples, TrainSettings(min_group=0, balance=1.0))
+    assert [weights["x:en", i] for i in range(3)] == pytest.approx([60 / 90, 2, 1])
+    assert [weights["y:en", i] for i in range(3)] == pytest.approx([1, 1, 1])
+    assert set(class_weights(examples, TrainSettings(min_group=0, balance=0.0)).values()) == {1.0}
+    rarest = class_weights(rows(900, 0) + rows(1, 1), TrainSettings(min_group=0, balance=1.0))
+    assert (rarest["x:en", 1], rarest["x:en", 0]) == (2.0, 0.5)
+
+
+def test_a_row_weighs_what_its_sentiment_does_in_its_file():
+    reader = SimpleNamespace(pad=lambda ids: {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(ids)})
+    parts = [([1], *rows(1, 0)), ([1], *rows(1, 2)), ([1], Example("z", None, 1.0, "x:en"))]
+    batch = to_batch(reader, parts, {("x:en", 0): 2.0})
+    assert batch.sentiment.tolist() == [[2, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def test_big_groups_are_sampled_and_small_ones_repeated():
     examples = rows(90, 0) + rows(10, 1) + rows(40, 2)
-    weights = class_weights(examples, TrainSettings(min_group=0))
-    assert weights[1] > weights[2] > weights[0]
     settings = TrainSettings(min_group=20, max_group=30)
     chosen = sample(examples, settings, random.Random(0))
     assert [sum(example.sentiment_index == i for example in chosen) for i in range(3)] == [30, 2 * 10, 30]
     assert sample(examples, settings, random.Random(0)) == chosen
+
+
+def test_the_average_follows_the_weights_and_forgets_where_they_began():
+    weight = torch.nn.Parameter(torch.tensor([100.0]))
+    average = Average([weight], 0.999)
+    for value in (1.0, 3.0) * 10:
+        weight.data.fill_(value)
+        average.update()
+    assert weight.item() == 3
+    average.hand_over()
+    assert weight.item() == pytest.approx(2, abs=0.5)
+
+
+def test_an_average_that_keeps_nothing_is_the_last_weights():
+    weight = torch.nn.Parameter(torch.tensor([100.0]))
+    average = Average([weight], 0.0)
+    weight.data.fill_(5.0)
+    average.update()
+    average.hand_over()
+    assert weight.item() == 5

@@ -8,14 +8,18 @@ import pytest
 from vtuber_brain.errors import ConfigError, RecordError
 from vtuber_brain.retrain.classifier_data import (
     Example,
+    emote_examples,
     emotes_by_sentiment,
+    ironic,
     read_file,
     read_folder,
+    read_numbered,
     read_slang,
     shares_of_score,
     split,
     vary,
 )
+from vtuber_brain.sentiment.emotes import emotes
 
 
 def write(path, *records):
@@ -83,6 +87,36 @@ def test_a_folder_is_read_by_file_names_and_one_without_data_is_refused(tmp_path
     write(tmp_path / "toxicity_x.jsonl", {"text": "a", "label": "neither"})
     extra = write(tmp_path / "more.jsonl", {"text": "b", "label": "neutral"})
     assert [example.text for example in read_folder(tmp_path, [extra])] == ["a", "b"]
+
+
+def test_an_example_comes_with_the_number_of_its_line(tmp_path):
+    path = write(tmp_path / "x.jsonl", {"text": "a", "label": "neutral"}, "", {"text": "b", "toxic": 1})
+    assert [(line, example.text, example.has_toxic_label) for line, example in read_numbered(path)] == [
+        (1, "a", False),
+        (3, "b", True),
+    ]
+
+
+def test_every_meaning_of_the_table_of_emotes_is_trained_on_once_and_never_held_out():
+    rows = emote_examples()
+    assert len({emote.means for emote in emotes().values()}) == len(rows)
+    assert all(row.split == "train" and row.is_emote and row.has_toxic_label and not row.is_toxic for row in rows)
+    found = {row.text: row.sentiment_index for row in rows}
+    assert (found["PogChamp"], found["BibleThump"], found["modCheck"]) == (2, 0, 1)
+
+
+def test_every_fourth_kind_chat_line_is_also_said_with_a_wink_and_means_the_opposite():
+    kind = [Example(f"nice play {i}", (0, 0, 1.0), 0.0, "chat_lines:en:line") for i in range(8)]
+    others = [
+        Example("so sad", (1.0, 0, 0), 0.0, "chat_lines:en:line"),
+        Example("PogChamp", (0, 0, 1.0), 0.0, "chat_lines:xx:emote"),
+        Example("a fine book", (0, 0, 1.0), 0.0, "sentiment_x:en"),
+    ]
+    winks = ironic([*kind, *others], random.Random(0))
+    assert len(winks) == 2
+    assert {example.text.rpartition(" ")[0] for example in winks} < {example.text for example in kind}
+    assert all(emotes()[example.text.split()[-1]].irony for example in winks)
+    assert {(example.sentiment_index, example.split) for example in winks} == {(0, "train")}
 
 
 def examples(n, origin="file:en", split=None):

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,8 @@ from vtuber_brain.sentiment.worker import load
 
 FOLDER = shipped("configs", "sentiment", "minilm-chat")
 NAME = "bundled:minilm-chat"
+HARD = Path(__file__).parents[1] / "data" / "hard_sentences.jsonl"
+KINDS = ("sarcasm", "emotes", "mixed", "slang", "negation")
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +49,27 @@ def test_insults_are_toxic(model, text):
     assert mood.toxicity > 0.7
 
 
+def test_hard_sentences_are_read_as_well_as_the_docs_say_and_none_was_trained_on(model):
+    rows = [json.loads(line) for line in HARD.read_text(encoding="utf-8").splitlines()]
+    moods = model.moods(model.ids([row["text"] for row in rows]))
+    right = Counter(row["kind"] for row, mood in zip(rows, moods, strict=True) if mood.sentiment == row["label"])
+    assert Counter(row["kind"] for row in rows) == dict.fromkeys(KINDS, 12)
+    assert right.total() >= 46
+    assert right["emotes"] == 12
+    trained = {json.loads(line)["text"].lower() for line in (FOLDER / "chat_lines.jsonl").read_text().splitlines()}
+    assert not trained & {row["text"].lower() for row in rows}
+
+
+def test_an_ironic_emote_turns_praise_round(model):
+    plain, ironic = model.moods(model.ids(["what a great play", "what a great play Kappa"]))
+    assert plain.sentiment == "positive"
+    assert ironic.scores["positive"] < 0.5 < plain.scores["positive"]
+
+
 def test_the_folder_is_small_explained_and_tied_to_no_machine():
     names = {path.name for path in FOLDER.iterdir()}
     assert {"adapter_model.safetensors", "adapter_config.json", "config.json", "manifest.json", "README.md"} <= names
-    assert (FOLDER / "adapter_model.safetensors").stat().st_size < 2_500_000
+    assert (FOLDER / "adapter_model.safetensors").stat().st_size < 1_500_000
     for path in FOLDER.glob("*.json"):
         assert not re.search(r'"/\w|"[A-Z]:\\', path.read_text(encoding="utf-8")), path
 

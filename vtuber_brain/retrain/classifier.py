@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import json
 import os
+import random
 import shutil
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from vtuber_brain.errors import ConfigError, Problem
-from vtuber_brain.retrain.classifier_data import Example, read_folder, read_slang, split
+from vtuber_brain.retrain.classifier_data import Example, emote_examples, ironic, read_folder, read_slang, split
 from vtuber_brain.retrain.classifier_fit import (
     TARGETS,
     Progress,
@@ -45,8 +46,9 @@ def train_classifier(base: Path, data: Path, out: Path, *, settings: TrainSettin
     torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     started_s = time.monotonic()
-    examples = read_folder(data, [settings.chat_lines])
+    examples = read_folder(data, [settings.chat_lines]) + emote_examples()
     training, held = split(examples, settings.hold_out, settings.seed)
+    training += ironic(training, random.Random(settings.seed))  # noqa: S311 - it chooses lines
     progress(f"{len(training)} examples to train on, {len(held)} held out")
     model = build_model(base, settings)
     reader = Reader(AutoTokenizer.from_pretrained(base), settings.max_tokens)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vtuber_brain.errors import ConfigError, Problem, RecordError
+from vtuber_brain.sentiment.emotes import emotes as emote_table
 
 SENTIMENTS = ("negative", "neutral", "positive")
 ABUSE = ("hate", "offensive", "neither")
@@ -22,6 +23,8 @@ PATTERNS = ("sentiment_*.jsonl", "toxicity_*.jsonl", "chat_*.jsonl")
 NEUTRAL_WITHIN = 0.6
 SCORE_NOISE = 0.6
 LONG = 4
+POSITIVE = 2
+IRONIC = (0.65, 0.25, 0.1)
 _WORD = re.compile(r"\w+")
 
 Shares = tuple[float, float, float]
@@ -50,6 +53,11 @@ class Example:
         return None if self.toxic is None else self.toxic > 0.5
 
     @property
+    def has_toxic_label(self) -> bool:
+        """Whether somebody labelled its toxicity, rather than it being taken for harmless."""
+        return self.toxic is not None and self.toxic_weight == 1
+
+    @property
     def is_emote(self) -> bool:
         """Whether the text is nothing but an emote; such rows also lend themselves to others."""
         return self.origin.endswith(":emote")
@@ -66,10 +74,15 @@ def read_folder(folder: Path, extra: Sequence[Path] = ()) -> list[Example]:
 
 def read_file(path: Path) -> Iterator[Example]:
     """The examples of one file. Raises RecordError for a line that is not one."""
+    return (example for _, example in read_numbered(path))
+
+
+def read_numbered(path: Path) -> Iterator[tuple[int, Example]]:
+    """As `read_file`, each example with the number of its line, from 1."""
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
-                yield _example(path, number, _record(path, number, line))
+                yield number, _example(path, number, _record(path, number, line))
 
 
 def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
@@ -99,6 +112,25 @@ def vary(example: Example, slang: Mapping[str, Sequence[str]], emotes: Emotes, r
     if agreeing and len(words) < 5 * LONG and rng.random() < 0.08:
         words.append(rng.choice(agreeing))
     return " ".join(words)
+
+
+def emote_examples() -> list[Example]:
+    """One row for every meaning of the table of emotes, by the first emote that has it; all to train on."""
+    rows: dict[str, Example] = {}
+    for emote in emote_table().values():
+        example = Example(emote.name, shares_of_score(4 * emote.valence), 0.0, "emotes:xx:emote", "train")
+        rows.setdefault(emote.means, example)
+    return list(rows.values())
+
+
+def ironic(examples: Sequence[Example], rng: random.Random) -> list[Example]:
+    """Every fourth kind chat line with an ironic emote behind it, which mostly means the opposite."""
+    kind = [e for e in examples if e.sentiment_index == POSITIVE and e.origin.startswith("chat") and not e.is_emote]
+    winks = [emote.name for emote in emote_table().values() if emote.irony and emote.valence < 0]
+    return [
+        Example(f"{example.text} {rng.choice(winks)}", IRONIC, 0.0, "irony:xx:line", "train")
+        for example in rng.sample(kind, len(kind) // 4)
+    ]
 
 
 def emotes_by_sentiment(examples: Sequence[Example]) -> Emotes:

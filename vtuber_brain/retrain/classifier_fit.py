@@ -29,11 +29,16 @@ TARGETS = ["dense", "key", "query", "value"]
 
 Progress = Callable[[str], None]
 Row = tuple[list[int], Example]
+Weights = Mapping[tuple[str, int | None], float]
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """How to train. Of one label of one file `min_group` (by repeating) to `max_group` rows enter an epoch."""
+    """How to train. Of one label of one file `min_group` (by repeating) to `max_group` rows enter an epoch.
+
+    `balance` 0..1: how far a file's rarer sentiments are made to weigh as much as its others. `average` 0..1: what a
+    step leaves of the moving average of the weights, which is what training gives in the end (0: the last weights).
+    """
 
     base_name: str = "sentence-transformers/all-MiniLM-L6-v2"
     chat_lines: Path = field(default_factory=lambda: shipped("configs", "sentiment", "minilm-chat", "chat_lines.jsonl"))
@@ -48,6 +53,8 @@ class TrainSettings:
     learning_rate: float = 1e-3
     warm_up: float = 0.06
     weight_decay: float = 0.01
+    balance: float = 0.5
+    average: float = 0.998
     rank: int = 16
     alpha: int = 32
     threads: int = 2
@@ -55,7 +62,7 @@ class TrainSettings:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Ids and mask `[rows, tokens]`, sentiment shares `[rows, 3]` (0: unknown), toxic shares and weights `[rows]`."""
+    """Ids and mask `[rows, tokens]`, sentiment shares `[rows, 3]` times weight (0: unknown), toxic shares `[rows]`."""
 
     ids: torch.Tensor
     mask: torch.Tensor
@@ -64,14 +71,14 @@ class Batch:
     toxic_weight: torch.Tensor
 
 
-def to_batch(reader: Reader, rows: Sequence[Row]) -> Batch:
-    """Rows of ids and labels as tensors; a missing label weighs nothing."""
+def to_batch(reader: Reader, rows: Sequence[Row], weights: Weights | None = None) -> Batch:
+    """Rows of ids and labels as tensors; a missing label weighs nothing, one without a weight in `weights` 1."""
     padded = reader.pad([ids for ids, _ in rows])
     examples = [example for _, example in rows]
     return Batch(
         ids=padded["input_ids"],
         mask=padded["attention_mask"],
-        sentiment=torch.tensor([example.sentiment or (0.0, 0.0, 0.0) for example in examples]),
+        sentiment=torch.tensor([_weighed(example, weights or {}) for example in examples]),
         toxic=torch.tensor([example.toxic or 0.0 for example in examples]),
         toxic_weight=torch.tensor([0.0 if e.toxic is None else e.toxic_weight for e in examples]),
     )
@@ -119,24 +126,47 @@ def fit(
     weights = class_weights(training, settings)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    emotes = emotes_by_sentiment(training)
+    emotes, average = emotes_by_sentiment(training), Average(parameters, settings.average)
     num_steps = settings.epochs * math.ceil(len(sample(training, settings, rng)) / settings.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _pace(step / num_steps, settings.warm_up))
     model.train()
     for epoch in range(settings.epochs):
         chosen = sample(training, settings, rng)
         rows = list(zip(reader.ids([vary(example, slang, emotes, rng) for example in chosen]), chosen, strict=True))
-        batches = (to_batch(reader, part) for part in buckets(rows, settings.batch, rng))
-        losses = [step(model, batch, weights, optimizer, schedule) for batch in batches]
+        losses = []
+        for part in buckets(rows, settings.batch, rng):
+            losses.append(step(model, to_batch(reader, part, weights), optimizer, schedule))
+            average.update()
         progress(f"epoch {epoch + 1} of {settings.epochs}: loss {sum(losses) / len(losses):.4f}")
+    average.hand_over()
     model.eval()
 
 
-def step(model: Any, batch: Batch, weights: torch.Tensor, optimizer: Any, schedule: Any) -> float:
+class Average:
+    """A moving average of parameters; early on it forgets faster, so that their random start does not stay in it."""
+
+    def __init__(self, parameters: Sequence[torch.nn.Parameter], keep: float) -> None:
+        self._parameters, self._keep, self._num_steps = parameters, keep, 0
+        self._average = [parameter.detach().clone() for parameter in parameters]
+
+    def update(self) -> None:
+        """Take the parameters as they are now into the average."""
+        self._num_steps += 1
+        keep = min(self._keep, self._num_steps / (self._num_steps + 10))
+        for average, parameter in zip(self._average, self._parameters, strict=True):
+            average.lerp_(parameter.detach(), 1 - keep)
+
+    def hand_over(self) -> None:
+        """Set the parameters to their average."""
+        for average, parameter in zip(self._average, self._parameters, strict=True):
+            parameter.data.copy_(average)
+
+
+def step(model: Any, batch: Batch, optimizer: Any, schedule: Any) -> float:
     """One update; returns the loss."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()
-    loss = loss_of(logits, batch, weights)
+    loss = loss_of(logits, batch)
     loss.backward()
     torch.nn.utils.clip_grad_norm_([group for part in optimizer.param_groups for group in part["params"]], 1.0)
     optimizer.step()
@@ -145,19 +175,28 @@ def step(model: Any, batch: Batch, weights: torch.Tensor, optimizer: Any, schedu
     return float(loss.detach())
 
 
-def loss_of(logits: torch.Tensor, batch: Batch, weights: torch.Tensor) -> torch.Tensor:
+def loss_of(logits: torch.Tensor, batch: Batch) -> torch.Tensor:
     """Weighted cross-entropy of the sentiments plus binary cross-entropy of toxicity; logits `[rows, 4]`."""
     log_shares = functional.log_softmax(logits[:, :TOXIC], -1)
-    sentiment = -(batch.sentiment * weights * log_shares).sum(-1)
+    sentiment = -(batch.sentiment * log_shares).sum(-1)
     toxic = functional.binary_cross_entropy_with_logits(logits[:, TOXIC], batch.toxic, reduction="none")
     return (sentiment + toxic * batch.toxic_weight).mean()
 
 
-def class_weights(examples: Sequence[Example], settings: TrainSettings) -> torch.Tensor:
-    """`[3]`: rarer sentiments weigh more, by the root of their rarity; the mean over the examples is about 1."""
-    counts = Counter(e.sentiment_index for e in sample(examples, settings, random.Random(0)))  # noqa: S311 - it samples
-    mean = sum(counts[i] for i in range(TOXIC)) / TOXIC
-    return torch.tensor([math.sqrt(mean / max(1, counts[i])) for i in range(TOXIC)])
+def class_weights(examples: Sequence[Example], settings: TrainSettings) -> Weights:
+    """Per file and sentiment: rarer ones weigh more, by `balance` of their rarity; from a half to twice."""
+    chosen = sample(examples, settings, random.Random(0))  # noqa: S311 - it samples
+    counts = Counter((e.origin, e.sentiment_index) for e in chosen if e.sentiment is not None)
+    totals: Counter[str] = Counter()
+    for (origin, _), count in counts.items():
+        totals[origin] += count
+    rarity = {key: totals[key[0]] / TOXIC / count for key, count in counts.items()}
+    return {key: min(2.0, max(0.5, value)) ** settings.balance for key, value in rarity.items()}
+
+
+def _weighed(example: Example, weights: Weights) -> list[float]:
+    weight = weights.get((example.origin, example.sentiment_index), 1.0)
+    return [share * weight for share in example.sentiment or (0.0, 0.0, 0.0)]
 
 
 def sample(examples: Sequence[Example], settings: TrainSettings, rng: random.Random) -> list[Example]:
@@ -199,7 +238,7 @@ def fold_temperatures(model: Any, logits: torch.Tensor, held: Sequence[Example])
     """Divide each head by the temperature that fits every second held-out row best; the other rows judge it."""
     rows = range(0, len(held), 2)
     said = [i for i in rows if held[i].sentiment_index is not None]
-    judged = [i for i in rows if held[i].toxic is not None and held[i].toxic_weight == 1]
+    judged = [i for i in rows if held[i].has_toxic_label]
     moods = torch.tensor([held[i].sentiment_index for i in said])
     toxic = torch.tensor([float(held[i].is_toxic or 0) for i in judged])
     head = model.base_model.model.classifier.modules_to_save["default"]

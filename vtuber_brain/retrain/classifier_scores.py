@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from vtuber_brain.retrain.classifier_data import SENTIMENTS, Example
-
-BINS = 15
+from vtuber_brain.retrain.evaluation import calibration_error, f1_per_class, macro_f1
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ def score(logits: torch.Tensor, examples: Sequence[Example]) -> Scores:
             sets[example.origin].append(i)
     truth = [example.sentiment_index for example in examples]
     said = shares.argmax(-1).tolist()
-    judged = [i for i, example in enumerate(examples) if example.toxic is not None and example.toxic_weight == 1]
+    judged = [i for i, example in enumerate(examples) if example.has_toxic_label]
     toxic = [int(examples[i].is_toxic or 0) for i in judged]
     flagged = [int(toxicity[i] >= 0.5) for i in judged]
     unseen = [i for i in range(1, len(examples), 2) if truth[i] is not None]
@@ -57,27 +56,3 @@ def score(logits: torch.Tensor, examples: Sequence[Example]) -> Scores:
         ),
         num_rows={name: len(rows) for name, rows in sorted(sets.items())} | {"toxicity": len(judged)},
     )
-
-
-def f1_per_class(truth: Sequence[int], said: Sequence[int], num_classes: int) -> list[float]:
-    """F1 of every class: 2 TP / (2 TP + FP + FN), 0 for a class neither said nor true."""
-    scores = []
-    for label in range(num_classes):
-        hits = sum(t == s == label for t, s in zip(truth, said, strict=True))
-        claims = sum(s == label for s in said) + sum(t == label for t in truth)
-        scores.append(2 * hits / claims if claims else 0.0)
-    return scores
-
-
-def macro_f1(truth: Sequence[int], said: Sequence[int], num_classes: int) -> float:
-    """The mean F1 over the classes."""
-    return sum(f1_per_class(truth, said, num_classes)) / num_classes
-
-
-def calibration_error(confidence: Sequence[float], right: Sequence[bool]) -> float:
-    """Expected calibration error: the mean gap between confidence and accuracy over equal-width bins, by their size."""
-    bins: dict[int, list[int]] = defaultdict(list)
-    for i, value in enumerate(confidence):
-        bins[min(BINS - 1, int(value * BINS))].append(i)
-    gaps = (abs(sum(confidence[i] - right[i] for i in rows)) for rows in bins.values())
-    return sum(gaps) / max(1, len(confidence))

@@ -5,7 +5,6 @@ It holds no model and imports no torch. When the child is down or late, whoever 
 
 import asyncio
 import itertools
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from vtuber_brain.errors import JudgeDown, Unavailable
 from vtuber_brain.messages import Mood
 from vtuber_brain.runtime.child import Child, State, Supervision
+from vtuber_brain.runtime.clock import now_s
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment.classifier_text import MAX_CHARS
@@ -115,7 +115,7 @@ class Classifier:
         if not texts:
             return
         request = next(self._ids)
-        self._asked[request] = texts, time.monotonic()
+        self._asked[request] = texts, now_s()
         try:
             self._child.send(Classify(request, texts))
         except Unavailable:
@@ -131,7 +131,7 @@ class Classifier:
 
     def _resolve(self, request: int, moods: Sequence[Mood]) -> None:
         texts, asked_s = self._asked.pop(request)
-        self._metrics.stage.labels("classify").observe(time.monotonic() - asked_s)
+        self._metrics.stage.labels("classify").observe(now_s() - asked_s)
         for text, mood in zip(texts, moods, strict=True):
             self._remember(text, mood)
             answer = self._answers.pop(text)

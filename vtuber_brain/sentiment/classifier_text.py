@@ -1,4 +1,4 @@
-"""A text as the classifier reads it, in training and in serving alike: names and links become placeholders.
+"""A text as the classifier reads it, in training and in serving alike: emotes are words, names and links placeholders.
 
 It only prepares: what a viewer may say is for the rules, and nothing here decides.
 """
@@ -7,6 +7,8 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable
+
+from vtuber_brain.sentiment.emotes import spell_emotes
 
 MAX_CHARS = 2000
 _LINK = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
@@ -17,12 +19,13 @@ _NO_SOUND = frozenset("\u200d\ufe0e\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3f
 
 
 def prepare(text: str) -> str:
-    """`text` with `@user` for names, `http` for links, no HTML entities, and letters repeated at most three times.
+    """`text` with `@user` for names, `http` for links, emotes as words, and letters repeated at most three times.
 
+    HTML entities are resolved, and compatibility forms unified, as the rules do before they hand a text on.
     The placeholders are those of the TweetEval models (Barbieri et al. 2020), so that hub models read what they know.
     """
-    text = html.unescape(text[:MAX_CHARS])
-    text = _HANDLE.sub("@user", _LINK.sub("http", text))
+    text = unicodedata.normalize("NFKC", html.unescape(text[:MAX_CHARS]))
+    text = spell_emotes(_HANDLE.sub("@user", _LINK.sub("http", text)))
     return " ".join(_LONG_RUN.sub(r"\1\1\1", text).split())
 
 

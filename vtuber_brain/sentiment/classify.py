@@ -9,6 +9,7 @@ from typing import Any
 from vtuber_brain.errors import RecordError
 from vtuber_brain.messages import Mood, Verdict
 from vtuber_brain.sentiment.classifier import Classifier
+from vtuber_brain.sentiment.normal import clean
 
 AT_ONCE = 256
 
@@ -64,7 +65,8 @@ def parse_line(name: str, number: int, line: str) -> str:
 
 
 async def _answer(text: str, classifier: Classifier | None, judge_text: JudgeText) -> dict[str, Any]:
-    mood = None if classifier is None else await classifier.mood(text)
+    cleaned = clean(text)  # as the judge in the daemon asks
+    mood = await classifier.mood(cleaned) if classifier is not None and cleaned else None
     verdict = judge_text(text, mood)
     return {
         "text": text,
