@@ -96,7 +96,7 @@ def layer(module: str) -> int:
 def beside(module: str) -> bool:
     """Whether the module belongs to a child process or to the nightly run: where torch may live."""
     top = room(module)
-    return top == "retrain" or module == "sentiment.worker" or (top == "engine" and module not in DAEMON_ENGINE)
+    return top == "retrain" or module in {"sentiment.model", "sentiment.worker"} or (top == "engine" and module not in DAEMON_ENGINE)
 
 
 DAEMON = sorted(module for module in MODULES if module and not beside(module))

@@ -194,7 +194,8 @@ class SentimentSettings(Section):
     speak_timeout_s: Seconds = Field(1, description="no answer by then: our own sentence is not spoken")
     hold_s: Seconds = Field(120, description="a message held for a human is dropped (held) when nobody decided by then")
     max_held: Count = Field(64, description="messages held at once; when full the oldest is dropped (held)")
-    threads: Count = Field(1, description="CPU threads of the classifier's process")
+    threads: int = Field(0, ge=0, description="CPU threads of its process; 0: up to half the cores, as far as it helps")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: cuda when there is one and it is faster")
     sample_share: Share = Field(
         0.25, description="share of the classifier's time for what waits, and so for the mood of the room; 0: none"
     )

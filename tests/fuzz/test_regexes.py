@@ -17,7 +17,7 @@ LENGTH = 4000
 """More than any of them is ever given: longer texts are cut before."""
 
 LIMIT_S = 1.0
-TORCH = {"vtuber_brain.sentiment.worker"}
+TORCH = {"vtuber_brain.sentiment.model", "vtuber_brain.sentiment.worker"}
 ROOMS = (vtuber_brain.sentiment, vtuber_brain.speech)
 MODULES = [
     *(

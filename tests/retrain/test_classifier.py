@@ -24,7 +24,7 @@ from vtuber_brain.retrain.classifier_fit import (
     to_batch,
 )
 from vtuber_brain.sentiment.wire import Configure
-from vtuber_brain.sentiment.worker import load
+from vtuber_brain.sentiment.model import load
 
 GOOD, BAD, PLAIN = ("good", "great", "love"), ("bad", "awful", "hate"), ("what", "the", "game")
 

@@ -9,8 +9,8 @@ import pytest
 
 from vtuber_brain.config import shipped
 from vtuber_brain.models import own_lora, resolve
+from vtuber_brain.sentiment.model import load
 from vtuber_brain.sentiment.wire import Configure
-from vtuber_brain.sentiment.worker import load
 
 FOLDER = shipped("configs", "sentiment", "minilm-chat")
 NAME = "bundled:minilm-chat"

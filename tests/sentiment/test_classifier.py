@@ -14,8 +14,8 @@ from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment import classifier as room
 from vtuber_brain.sentiment.classifier import Classifier
+from vtuber_brain.sentiment.model import load
 from vtuber_brain.sentiment.wire import Configure
-from vtuber_brain.sentiment.worker import load
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PATIENCE_S = 90

@@ -14,8 +14,10 @@ from transformers import AutoModel, AutoModelForSequenceClassification, AutoToke
 from tests.support.encoders import tiny_encoder
 from vtuber_brain.errors import ModelRefused
 from vtuber_brain.runtime.line import Deframer, NotReady, Ping, Pong, Ready, Stop
+from vtuber_brain.sentiment import model as sentiment_model
+from vtuber_brain.sentiment.model import load, quickest, settle_threads
 from vtuber_brain.sentiment.wire import Classify, Configure, Failed, Moods, protocol
-from vtuber_brain.sentiment.worker import load, plan, quickest
+from vtuber_brain.sentiment.worker import plan
 
 TEXTS = ["gg", "what a great stream", "it is awful and bad " * 9, "halo 😂😂 @mori http://x.y", "", "mantap!!!!!!!!"]
 
@@ -119,6 +121,37 @@ def test_half_precision_says_nearly_the_same_and_is_taken_only_where_it_is_faste
         assert rough.scores == pytest.approx(exact.scores, abs=0.02)
         assert rough.toxicity == pytest.approx(exact.toxicity, abs=0.02)
     assert quickest(ours) is ours  # so small a model gains nothing
+
+
+def test_a_gpu_that_must_be_used_and_is_not_there_is_refused(model):
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    with pytest.raises(ModelRefused, match="no GPU"):
+        quickest(load(configure(model)), "cuda")
+
+
+def test_threads_are_those_asked_for_or_as_many_as_help(model, monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        ours = load(configure(model))
+        assert (settle_threads(ours, 3), torch.get_num_threads()) == (3, 3)
+        times = {1: 8.0, 2: 4.0, 4: 3.0, 8: 1.0}
+        monkeypatch.setattr(sentiment_model.os, "cpu_count", lambda: 16)
+        monkeypatch.setattr(sentiment_model, "_batch_s", lambda _: times[torch.get_num_threads()])
+        assert (settle_threads(ours, 0), torch.get_num_threads()) == (2, 2)
+        monkeypatch.setattr(sentiment_model.os, "cpu_count", lambda: 2)
+        assert settle_threads(ours, 0) == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_the_moods_are_the_same(model):
+    ours = load(configure(model))
+    there = quickest(ours, "cuda")
+    assert (there.device, there.dtype) == ("cuda", "bfloat16")
+    for mood, other in zip(ours.moods(ours.ids(TEXTS)), there.moods(there.ids(TEXTS)), strict=True):
+        assert other.scores == pytest.approx(mood.scores, abs=0.02)
 
 
 def test_names_links_and_emoji_are_read_as_in_training(model):

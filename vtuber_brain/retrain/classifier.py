@@ -32,7 +32,7 @@ from vtuber_brain.retrain.classifier_fit import (
     predict,
 )
 from vtuber_brain.retrain.classifier_scores import Scores, score
-from vtuber_brain.sentiment.worker import Reader, merged
+from vtuber_brain.sentiment.model import Reader, merged
 
 
 def train_classifier(base: Path, data: Path, out: Path, *, settings: TrainSettings, progress: Progress) -> Scores:

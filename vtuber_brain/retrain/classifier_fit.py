@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 from vtuber_brain.config import shipped
 from vtuber_brain.errors import ConfigError, Problem
 from vtuber_brain.retrain.classifier_data import SENTIMENTS, Example, emotes_by_sentiment, vary
-from vtuber_brain.sentiment.worker import STEP, Reader
+from vtuber_brain.sentiment.model import STEP, Reader
 
 TOXIC = len(SENTIMENTS)
 LABELS = dict(enumerate((*SENTIMENTS, "toxic")))

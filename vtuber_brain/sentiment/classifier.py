@@ -39,7 +39,15 @@ class Classifier:
         on_state: Callable[[State, str], None],
     ) -> None:
         self._settings, self._metrics, self._on_state = settings, metrics, on_state
-        first = Configure(base, lora, dict(settings.labels), settings.threads, settings.max_tokens, settings.max_batch)
+        first = Configure(
+            base,
+            lora,
+            dict(settings.labels),
+            settings.threads,
+            settings.max_tokens,
+            settings.max_batch,
+            settings.device,
+        )
         self._child: Child[Message] = Child(
             "classifier",
             "vtuber_brain.sentiment.worker",
@@ -173,7 +181,7 @@ class Classifier:
 
 def _environment(base: str, threads: int) -> dict[str, str]:
     """Threads that wait asleep: spinning ones take the cores from the engine beside us, and from each other."""
-    environment = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    environment = {"OMP_NUM_THREADS": str(threads or 1), "TOKENIZERS_PARALLELISM": "false"}
     if Path(base).is_dir():
         environment["HF_HUB_OFFLINE"] = "1"
     return environment

@@ -19,6 +19,7 @@ class Configure:
     threads: int
     max_tokens: int
     max_batch: int
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
     type: Literal["configure"] = "configure"
 
 
