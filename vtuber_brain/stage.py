@@ -11,6 +11,13 @@ from vtuber_brain.orders import Config, have_done
 from vtuber_brain.roles import by_name
 
 persona = App(name="persona", help="Who is on stage in the running daemon, and who stands ready.")
+for name, what in (
+    ("releases", "A persona's releases: current, previous, pinned, rolled back."),
+    ("rollback", "Go back to the release that was current before, for good."),
+    ("pin", "Have a release never pruned."),
+    ("unpin", "Let a release be pruned when its time comes."),
+):
+    persona.command(f"vtuber_brain.release_commands:{name}", name=name, help=what)
 
 Release = Annotated[str | None, Parameter(name="--release", help="A release, a PEFT directory, or base.")]
 

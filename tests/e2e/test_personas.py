@@ -12,6 +12,7 @@ from tests.support.daemon import Daemon, viewer
 from tests.support.families import save_model, save_talker
 from tests.support.loras import save_lora
 from tests.support.openai_fake import FakeServer
+from vtuber_brain.runtime.lease import LIVE, holder
 
 PERSONA = """
 name = "pip"
@@ -227,3 +228,31 @@ async def test_with_servers_elsewhere_a_release_goes_live_there_and_no_model_is_
             assert code == 0, said
             assert f"base at {server.url}" in said
             assert "r-1 in" in said
+
+
+async def test_a_rollback_takes_the_voice_back_at_once_for_good_and_without_a_daemon_too(house):
+    async with live(house) as (daemon, audience, bus):
+        voices = {}
+        for release in ("r-1", "r-2"):
+            assert (await persona(daemon, "use", "pip", "--release", release))[0] == 0
+            name, voices[release] = await audience.next_answer()
+            assert name == release
+        code, said = await persona(daemon, "rollback", "--reason", "too loud", "--by", "ana")
+        assert code == 0, said
+        assert "r-1 is current again" in said
+        assert await audience.next_answer() == ("r-1", voices["r-1"])
+        assert bus.on("status")[-1]["release"] == "r-1"
+        code, said = await persona(daemon, "use", "pip", "--release", "r-2")
+        assert (code, "rolled back by ana (too loud)" in said) == (1, True), said
+        assert (await audience.next_answer())[0] == "r-1"
+        assert (await persona(daemon, "pin", "r-1"))[0] == 0
+        rows = (await persona(daemon, "releases"))[1].splitlines()
+        assert "current, pinned" in next(row for row in rows if "r-1" in row)
+        assert "rolled back by ana: too loud" in next(row for row in rows if "r-2" in row)
+
+        assert holder(house / "state" / LIVE).what == "the daemon of pip"
+        assert await daemon.stop() == 0
+        assert holder(house / "state" / LIVE) is None
+        code, said = await persona(daemon, "rollback", "pip")
+        assert (code, "the base model is current again" in said, "pointer alone" in said) == (0, True, True), said
+        assert (await persona(daemon, "rollback", "pip"))[0] == 2

@@ -44,7 +44,7 @@ def test_the_pointer_is_one_line_and_can_be_turned_back(store):
         store.make_current(store.find("mori", name))
         assert store.current("mori").name == name
         assert json.loads((store.root / "mori" / "current").read_text()) == {"release": name}
-    assert sorted(path.name for path in (store.root / "mori").iterdir()) == ["current", "releases"]
+    assert sorted(path.name for path in (store.root / "mori").iterdir()) == ["current", "releases", "releases.json"]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_failed_write_leaves_the_old_pointer_and_nothing_else(store, monkeypat
     with pytest.raises(OSError, match="No space"):
         store.make_current(store.find("mori", "r-2"))
     assert store.current("mori").name == "r-1"
-    assert sorted(path.name for path in (store.root / "mori").iterdir()) == ["current", "releases"]
+    assert sorted(path.name for path in (store.root / "mori").iterdir()) == ["current", "releases", "releases.json"]
 
 
 def test_who_reads_while_it_turns_sees_one_or_the_other(store):

@@ -67,6 +67,9 @@ async def test_export_tells_all_of_a_turn(opened, path, events):
     assert turn == {
         "stream": 1,
         "reply_id": "r-m1",
+        "musing": None,
+        "num_asking": 1,
+        "facts": [],
         "message": {
             "source": "websocket",
             "id": "m1",

@@ -4,7 +4,7 @@ import pytest
 
 from vtuber_brain.errors import ConfigError
 from vtuber_brain.transcripts import viewers
-from vtuber_brain.transcripts.export import stats
+from vtuber_brain.transcripts.export import export, stats
 from vtuber_brain.transcripts.past import streams
 from vtuber_brain.transcripts.quotes import Quoted
 from vtuber_brain.transcripts.ratings import edit
@@ -158,3 +158,14 @@ async def test_the_last_choice_about_learning_counts(opened, path, events):
 )
 def test_a_quotation_is_whole_words_in_a_row(text, found):
     assert Quoted(["delete it now", "marmalade", "hi", ""], ["Ana", "Al"]).is_in(text) is found
+
+
+async def test_who_does_not_want_to_be_learnt_from_is_left_out_of_datasets(opened, path, events):
+    async with opened() as transcripts:
+        for id_, author in (("m1", "kopi"), ("m2", "lena")):
+            await whole_turn(transcripts, events, events.message(id_, author=author), reply="Nice.")
+    opt_out(path, "websocket", "kopi", "ana")
+    assert [turn["message"]["id"] for turn in export(path, willing=True)] == ["m2"]
+    assert len(list(export(path))) == 2
+    opt_in(path, "websocket", "kopi", "ana")
+    assert len(list(export(path, willing=True))) == 2

@@ -1,18 +1,20 @@
 """Which releases of a persona there are and which is current, as the state folder has it. Never reads any weights.
 
 `ROOT/PERSONA/releases/RELEASE/` is a PEFT directory, with a `manifest.json` if we published it;
-`ROOT/PERSONA/current` is one line of JSON that names the release in use.
+`ROOT/PERSONA/current` is one line of JSON that names the release in use; `ledger.py` keeps what became of the others.
 """
 
 import json
-import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.releases.ledger import Ledger, RolledBack, locked, read_ledger, write_ledger
+from vtuber_brain.runtime.files import sync_folder, write_whole
 
 BASE = "base"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -76,31 +78,101 @@ class ReleaseStore:
     def make_current(self, release: Release) -> None:
         """Point at `release`: whoever reads meanwhile, or after a crash, finds the old pointer or the new one whole.
 
-        Pointing at an earlier release again is the rollback. Raises OSError.
+        Raises ConfigError for one that was rolled back, which is never current again, and OSError.
         """
-        pointer = self._pointer(release.persona)
-        draft = pointer.with_name(f".current-{os.getpid()}")
+        folder = self.folder(release.persona)
+        with locked(folder):
+            ledger = read_ledger(folder)
+            if release.name in ledger.rolled_back:
+                mark = ledger.rolled_back[release.name]
+                what = f"it was rolled back by {mark.by}" + (f" ({mark.reason})" if mark.reason else "")
+                fix = f"Choose another; to hear it all the same, name its folder: --release {release.path}"
+                raise ConfigError([Problem(f"release {release.name}", what, fix)])
+            ledger.promote(release.name, self.pointed(release.persona))
+            write_ledger(folder, ledger)
+            self._point(release.persona, release.name)
+
+    def rollback(self, persona: str, by: str, reason: str = "", *, at: float | None = None) -> Release | None:
+        """Go back to the release that was current before, or to the base model (None); the present one is marked.
+
+        Called again after a crash it ends what was begun. Raises ConfigError when none is current, and OSError.
+        """
+        folder = self.folder(persona)
+        if self.pointed(persona) is None:
+            fix = "There is nothing to go back from; see: vtuber-brain persona releases"
+            raise ConfigError([Problem(persona, "no release of hers is current", fix)])
+        with locked(folder):
+            name = self.pointed(persona) or ""
+            ledger = read_ledger(folder)
+            content = _content(folder / "releases" / name)
+            mark = RolledBack(at=time.time() if at is None else at, by=by, reason=reason, content=content)
+            ledger.rolled_back.setdefault(name, mark)
+            write_ledger(folder, ledger)
+            before = self._previous(persona, name, ledger)
+            self._point(persona, before.name if before is not None else None)
+            return before
+
+    def pin(self, persona: str, name: str) -> None:
+        """Have a release never pruned. Raises ConfigError when there is none of that name, and OSError."""
+        self._pin(self.find(persona, name), is_pinned=True)
+
+    def unpin(self, persona: str, name: str) -> None:
+        """The other way round. Raises as `pin`."""
+        self._pin(self.find(persona, name), is_pinned=False)
+
+    def previous(self, persona: str) -> Release | None:
+        """Where a rollback would lead; None: to the base model. Raises ConfigError for a damaged ledger."""
+        return self._previous(persona, self.pointed(persona), self.ledger(persona))
+
+    def ledger(self, persona: str) -> Ledger:
+        """What became of her releases. Raises ConfigError for a damaged ledger."""
+        return read_ledger(self.folder(persona))
+
+    def folder(self, persona: str) -> Path:
+        """Where all of a persona's is."""
+        return self.root / persona
+
+    def _previous(self, persona: str, current: str | None, ledger: Ledger) -> Release | None:
+        there = {release.name: release for release in self.releases(persona)}
+        for name in reversed(ledger.promoted):
+            if name != current and name not in ledger.rolled_back and name in there:
+                return there[name]
+        return None
+
+    def _pin(self, release: Release, *, is_pinned: bool) -> None:
+        folder = self.folder(release.persona)
+        with locked(folder):
+            ledger = read_ledger(folder)
+            ledger.pinned = ledger.pinned | {release.name} if is_pinned else ledger.pinned - {release.name}
+            write_ledger(folder, ledger)
+
+    def pointed(self, persona: str) -> str | None:
+        """The name in the pointer, whether it leads anywhere or not."""
         try:
-            with draft.open("w", encoding="utf-8") as file:
-                file.write(json.dumps({"release": release.name}) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(pointer)
-        finally:
-            draft.unlink(missing_ok=True)
-        _sync(pointer.parent)
+            name = json.loads(self._pointer(persona).read_text(encoding="utf-8"))["release"]
+        except (OSError, ValueError, RecursionError, KeyError, TypeError):
+            return None
+        return name if isinstance(name, str) and _is_name(name) else None
+
+    def _point(self, persona: str, name: str | None) -> None:
+        pointer = self._pointer(persona)
+        if name is not None:
+            write_whole(pointer, json.dumps({"release": name}).encode() + b"\n")
+            return
+        pointer.unlink(missing_ok=True)
+        sync_folder(pointer.parent)
 
     def _pointer(self, persona: str) -> Path:
         return self.root / persona / "current"
 
 
-def _sync(folder: Path) -> None:
-    """Have the disk remember the names in `folder`."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _content(folder: Path) -> str | None:
+    """The hash of a release's content, as its manifest has it."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        found = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["content"]["sha256"]
+    except (OSError, ValueError, RecursionError, KeyError, TypeError):
+        return None
+    return found if isinstance(found, str) else None
 
 
 def _is_name(name: str) -> bool:

@@ -39,7 +39,7 @@ def exported(
     if retracted:
         fix = "Leave out --retracted, or export as jsonl"
         raise ConfigError([Problem("--retracted", "what was taken back is never part of a dataset", fix)])
-    found = conversations(export(path, stream=stream), personas or PersonaSettings())
+    found = conversations(export(path, stream=stream, willing=True), personas or PersonaSettings())
     return (row for conversation in found for row in FORMS[form](conversation))
 
 

@@ -58,6 +58,8 @@ FROM turns t LEFT JOIN messages m
     ON m.stream_id = t.stream_id AND m.source = t.source AND m.message_id = t.message_id
 WHERE (:stream IS NULL OR t.stream_id = :stream)
     AND (:retracted OR (m.retracted_at IS NULL AND t.outcome <> 'retracted'))
+    AND (NOT :willing OR coalesce((SELECT choice FROM consent c WHERE c.source = m.source AND c.author_id = m.author_id
+        ORDER BY c.id DESC LIMIT 1), 'in') = 'in')
 ORDER BY t.id
 """
 _VERDICT = "SELECT * FROM verdicts WHERE stream_id = ? AND source = ? AND message_id = ? ORDER BY id DESC LIMIT 1"
@@ -66,20 +68,23 @@ _UTTERANCES = "SELECT * FROM utterances WHERE stream_id = ? AND reply_id = ? ORD
 
 def stats(path: Path) -> list[StreamStats]:
     """Every stream in the file, oldest first. Raises ConfigError when the file cannot be read."""
-    with _reading(path) as database:
+    with reading(path) as database:
         return [_stream(database, row) for row in database.execute(_STREAMS)]
 
 
-def export(path: Path, *, stream: int | None = None, retracted: bool = False) -> Iterator[dict[str, Any]]:
+def export(
+    path: Path, *, stream: int | None = None, retracted: bool = False, willing: bool = False
+) -> Iterator[dict[str, Any]]:
     """Every turn as it goes into JSONL, oldest first: of one stream or all, without what was taken back unless asked.
 
+    `willing`: without those of viewers who do not want to be learnt from.
     Raises ConfigError when the file cannot be read or has no such stream.
     """
-    with _reading(path) as database:
+    with reading(path) as database:
         if stream is not None and database.execute("SELECT 1 FROM streams WHERE id = ?", (stream,)).fetchone() is None:
             fix = "See which there are with: vtuber-brain transcripts stats"
             raise ConfigError([Problem(str(path), f"there is no stream {stream}", fix)])
-        for row in database.execute(_EXPORT, {"stream": stream, "retracted": retracted}):
+        for row in database.execute(_EXPORT, {"stream": stream, "retracted": retracted, "willing": willing}):
             yield _turn(database, row)
 
 
@@ -99,7 +104,8 @@ def table(streams: list[StreamStats]) -> Table:
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection that only reads. Raises ConfigError when the file cannot be read or is older than this program."""
     if not path.is_file():
         fix = "Run the daemon first, or name the file with --path"
         raise ConfigError([Problem(str(path), "there are no transcripts", fix)])
@@ -111,7 +117,7 @@ def _reading(path: Path) -> Iterator[sqlite3.Connection]:
                 raise ConfigError([Problem(str(path), f"version {version} is older than {VERSION}", fix)])
             database.row_factory = sqlite3.Row
             yield database
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, ValueError) as error:  # also text that is none, or no JSON where that should be
         raise not_a_database(path, error) from error
 
 
@@ -149,7 +155,8 @@ def _turn(database: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any]:
             **{name: row[name] for name in ("outcome", "reason", "text", "heard_text")},
             "utterances": [_utterance(utterance) for utterance in utterances],
         },
-        **{name: row[name] for name in ("persona", "model", "release")},
+        **{name: row[name] for name in ("persona", "model", "release", "musing", "num_asking")},
+        "facts": json.loads(row["facts"]),
         "timings_ms": json.loads(row["timings_ms"]),
     }
 

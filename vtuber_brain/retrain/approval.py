@@ -1,0 +1,70 @@
+"""Which of her replies anybody wanted: what the operator said of them, and how the audience sounded after. Pure."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import fmean, pstdev
+from typing import Literal
+
+from pydantic import Field
+
+from vtuber_brain.retrain.replayed import Asked, Feeling, Replayed
+from vtuber_brain.sections import Count, Seconds, Section
+
+Approval = Literal["edited", "rated", "liked"]
+ORDER: tuple[Approval, ...] = ("edited", "rated", "liked")
+"""The surest first: what is kept when not all can be."""
+
+WARM = 0.5
+MIN_REPLIES = 5
+"""Replies a stream must have before one of them can stand out."""
+
+
+class LikeSettings(Section):
+    """When the audience clearly liked a reply."""
+
+    window_s: Seconds = Field(15, description="how long after a reply a viewer's mood counts as an answer to it")
+    min_viewers: Count = Field(2, description="viewers who must sound happy within it")
+    threshold: float = Field(1.0, gt=0, description="standard deviations above what her replies of the stream got")
+
+
+def approvals(replayed: Replayed, settings: LikeSettings) -> dict[str, Approval]:
+    """By reply: how it came to be approved. One that the operator rated down is not, whoever liked it."""
+    liked = liked_replies(replayed.asked, replayed.feelings, settings)
+    found: dict[str, Approval] = {}
+    for asked in replayed.asked:
+        rating = asked.rating.rating if asked.rating is not None else 0
+        if rating > 0:
+            assert asked.rating is not None
+            found[asked.reply_id] = "edited" if asked.rating.edited_text is not None else "rated"
+        elif rating == 0 and asked.reply_id in liked:
+            found[asked.reply_id] = "liked"
+    return found
+
+
+def liked_replies(asked: Sequence[Asked], feelings: Sequence[Feeling], settings: LikeSettings) -> frozenset[str]:
+    """The replies after which at least `min_viewers` sounded happy, and the whole chat clearly happier than usual.
+
+    Each viewer counts once for a reply, with the mean of their moods, so that nobody makes a crowd alone.
+    """
+    heard = [one for one in asked if one.heard_text.strip()]
+    moods = [_moods(one, feelings, settings.window_s) for one in heard]
+    weights = [sum(mood) for mood in moods]
+    spread = pstdev(weights) if len(weights) >= MIN_REPLIES else 0.0
+    if not spread:
+        return frozenset()
+    usual = fmean(weights)
+    return frozenset(
+        one.reply_id
+        for one, mood, weight in zip(heard, moods, weights, strict=True)
+        if (weight - usual) / spread >= settings.threshold
+        and sum(warmth >= WARM for warmth in mood) >= settings.min_viewers
+    )
+
+
+def _moods(asked: Asked, feelings: Sequence[Feeling], window_s: float) -> list[float]:
+    by_viewer: dict[str, list[float]] = defaultdict(list)
+    for feeling in feelings:
+        if asked.first_said_at < feeling.at <= asked.ended_at + window_s and math.isfinite(feeling.warmth):
+            by_viewer[feeling.viewer].append(feeling.warmth)
+    return [fmean(by_viewer[viewer]) for viewer in sorted(by_viewer)]

@@ -1,0 +1,82 @@
+"""What a night begins with: nobody else at it, no stream on air, which streams have ended, what is current."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from vtuber_brain.errors import Unavailable
+from vtuber_brain.releases.store import Release, ReleaseStore
+from vtuber_brain.retrain.journal import last_ended
+from vtuber_brain.runtime.lease import LIVE, Holder, Taken, held, holder
+from vtuber_brain.transcripts.past import stream_ids
+
+LOCK = "retrain.lock"
+NIGHTS = "retrain"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`streams` have ended and hold turns of hers, `new` among them since the last night; `parent` is current now.
+
+    `live` is on air all the same, and `forced` says why that is no matter.
+    """
+
+    persona: str
+    streams: tuple[int, ...]
+    new: tuple[int, ...]
+    parent: Release | None
+    live: Holder | None = None
+    forced: str | None = None
+
+
+@contextlib.contextmanager
+def alone(state: Path, persona: str) -> Iterator[None]:
+    """Be the only night of the state folder within the block. Raises Unavailable that names the other one."""
+    try:
+        with held(state / LOCK, f"the retrain of {persona}"):
+            yield
+    except Taken as taken:
+        raise Unavailable(f"another night is at work: {taken.holder}. Wait for it, or end it") from None
+
+
+def nights_of(state: Path, persona: str) -> Path:
+    """The folder of a persona's nights."""
+    return state / NIGHTS / persona
+
+
+def make_plan(
+    transcripts: Path | None, persona: str, store: ReleaseStore, nights: Path, *, force: str | None = None
+) -> Plan:
+    """Look what there is; `transcripts` None: none are kept. `force` is the reason for training beside a live stream.
+
+    Raises Unavailable while a stream is live and nobody forces it, and ConfigError for files that cannot be read.
+    """
+    live = holder(transcripts.with_name(LIVE)) if transcripts is not None else None
+    if live is not None and not force:
+        raise Unavailable(f"a stream is live: {live}. Wait for its end, or give a reason: --force REASON")
+    there = stream_ids(transcripts, persona) if transcripts is not None and transcripts.is_file() else []
+    # While a daemon runs, a stream without an end may be its own; else it ended by a crash.
+    ended = [stream for stream, ended_at in there if ended_at is not None or live is None]
+    before = learnt_before(nights)
+    return Plan(
+        persona=persona,
+        streams=tuple(ended),
+        new=tuple(stream for stream in ended if stream not in before),
+        parent=store.current(persona),
+        live=live,
+        forced=force,
+    )
+
+
+def learnt_before(nights: Path) -> frozenset[int]:
+    """The streams that the last night, released or rejected, was planned with: its figure `streams`."""
+    last = last_ended(nights)
+    planned = last.entry("planned") if last is not None else None
+    return frozenset(planned.figures.get("streams", ())) if planned is not None else frozenset()
+
+
+def check_new(plan: Plan, num_corpus: int) -> None:
+    """Raises Unavailable when there is nothing new since the last night, and no corpus either."""
+    if not plan.new and not num_corpus and not plan.forced:
+        raise Unavailable(f"no stream of {plan.persona} has ended since the last night, and there is no corpus")
