@@ -29,6 +29,7 @@ def toml(tmp_path):
     def write(text: str) -> Path:
         file = tmp_path / "brain.toml"
         file.write_text(text, encoding="utf-8")
+        file.chmod(0o600)
         return file
 
     return write
@@ -255,6 +256,25 @@ class TestSecrets:
         (credentials / "websocket__port").write_text(SECRET)
         assert SECRET not in str(problems(None))
 
+    @pytest.mark.parametrize("text", [f'[websocket]\ntoken = "{SECRET}"', f'[plugins.one]\nchat_token = "{SECRET}"'])
+    @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o620])
+    def test_one_in_a_file_that_others_may_read_is_refused_with_what_helps(self, text, mode, toml):
+        file = toml(text)
+        load(file)
+        file.chmod(mode)
+        (problem,) = problems(file)
+        assert "chmod 600" in problem.fix
+        assert "VTB_" in problem.fix
+        assert SECRET not in str(problem)
+
+    def test_an_empty_one_is_none(self, toml):
+        file = toml('[websocket]\ntoken = ""\n')
+        file.chmod(0o644)
+        load(file)
+
+    def test_those_of_plugins_are_told_to_the_logs_too(self, toml):
+        assert config.secrets(load(toml(f'[plugins.one]\napi_key = "{SECRET}"\ncolour = "red"\n'))) == [SECRET]
+
     def test_the_logs_are_told_every_secret_there_is(self, toml):
         settings = load(toml(f'[websocket]\ntoken = "{SECRET}"\n[bus]\npassword = "other"\n'))
         assert sorted(config.secrets(settings)) == [SECRET, "other"]
@@ -304,12 +324,14 @@ class TestFiles:
         page = settings_doc.SETTINGS_MD.read_text()
         assert page == settings_doc.settings_md(), settings_doc.__doc__
         for name, section in settings_doc.sections():
-            assert all(f"| `{key}` |" in page.split(f"## [{name}]")[1].split("##")[0] for key in section.model_fields)
+            described = page.split(f"## [{name}]")[1].split("##")[0]
+            assert all(f"| `{key}` |" in described for key in settings_doc.keys(section))
 
     def test_every_setting_says_what_it_means(self):
         for name, section in settings_doc.sections():
             assert section.__doc__.startswith(f"`[{name}]` ")
-            assert all(field.description and "|" not in field.description for field in section.model_fields.values())
+            fields = settings_doc.keys(section).values()
+            assert all(field.description and "|" not in field.description for field in fields)
 
     def test_the_demo_needs_nothing_else_and_stays_on_this_machine(self):
         demo = load(shipped("configs", "demo.toml"))

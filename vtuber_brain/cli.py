@@ -31,9 +31,17 @@ models = App(name="models", help="The bundled models.")
 app.command("vtuber_brain.twitch_commands:twitch", name="twitch", help="The accounts in Twitch's chat.")
 app.command("vtuber_brain.filter_commands:filter_", name="filter", help="What is held for a human, and the lists.")
 app.command("vtuber_brain.stage:persona", name="persona", help="Who is on stage in the running daemon.")
-app.command("vtuber_brain.night:retrain", name="retrain", help="Train anew, and say how good it is.")
+app.command("vtuber_brain.nightly_commands:retrain", name="retrain", help="Train anew, and say how good it is.")
 app.command("vtuber_brain.night:evaluate", name="evaluate", help="Say how good what was trained is.")
 app.command("vtuber_brain.transcript_commands:transcripts", name="transcripts", help="What was heard and said.")
+for name, function, what in (
+    ("install-service", "install_service", "Put the systemd units, a config and the folders in place."),
+    ("uninstall-service", "uninstall_service", "Remove the systemd units."),
+    ("off-air", "off_air", "Whether nobody is live; for the timer of the night."),
+    ("backup", "backup", "Save the state into one file, while she runs."),
+    ("restore", "restore", "Bring a saved state back."),
+):
+    app.command(f"vtuber_brain.service_commands:{function}", name=name, help=what)
 app.command(models)
 
 Config = Annotated[Path | None, Parameter(name="--config", help="The TOML file of settings; else all defaults.")]

@@ -5,6 +5,7 @@
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from pydantic_settings import (
 from vtuber_brain import environment
 from vtuber_brain.environment import ENV_DELIMITER, ENV_PREFIX
 from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.night_sections import RetrainSettings
 from vtuber_brain.sections import (
     TWITCH_KEEPALIVE_S,
     BusSettings,
@@ -39,6 +41,14 @@ from vtuber_brain.sections import (
     TwitchSettings,
     WebSocketSettings,
 )
+from vtuber_brain.control_sections import ControlSettings
+
+MIN_TOKEN_CHARS = 16
+"""Of a token that guards an address which others can reach."""
+
+
+_SECRET = re.compile(r"(^|_)token$|secret|password|api_key", re.IGNORECASE)
+"""The keys of plugins' settings whose values are kept secret."""
 
 
 class Settings(BaseSettings):
@@ -65,6 +75,8 @@ class Settings(BaseSettings):
     memory: MemorySettings = MemorySettings()
     speech: SpeechSettings = SpeechSettings()
     transcripts: TranscriptsSettings = TranscriptsSettings()
+    retrain: RetrainSettings = RetrainSettings()
+    control: ControlSettings = ControlSettings()
     logs: LogSettings = LogSettings()
     plugins: dict[str, dict[str, Any]] = Field({}, description="[plugins.NAME] turns the plugin NAME on")
 
@@ -85,6 +97,7 @@ def load(path: Path | None) -> Settings:
     """Settings from `path` (TOML; None: defaults), environment, credentials. Raises ConfigError with every problem."""
     table, problems = _read(path)
     problems += environment.problems(Settings)
+    problems += _open_secrets(path, table)
     settings: Settings | None = None
     try:
         settings = Settings(**table)
@@ -143,6 +156,32 @@ def _problem(path: Path | None, item: Mapping[str, Any]) -> Problem:
     return Problem(where, item["msg"], "Its meaning and default are in docs/settings.md")
 
 
+def _open_secrets(path: Path | None, table: Mapping[str, Any]) -> Iterator[Problem]:
+    """Secrets written into a file that is not its owner's alone."""
+    if path is None or not (found := [f"{section}.{key}" for section, key in _secrets_in(table)]):
+        return
+    status = path.stat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        for key in found:
+            name = ENV_PREFIX + key.upper().replace(".", ENV_DELIMITER)
+            fix = (
+                f"Take it out and give it as {name} or as a credential, or make the file yours alone: chmod 600 {path}"
+            )
+            yield Problem(f"{path}: {key}", "a secret in a file that others may read", fix)
+
+
+def _secrets_in(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, section in table.items():
+        fields = (
+            getattr(Settings.model_fields[name].annotation, "model_fields", {}) if name in Settings.model_fields else {}
+        )
+        for key, value in section.items() if isinstance(section, Mapping) else ():
+            if value and key in fields and fields[key].annotation == SecretStr | None:
+                yield name, key
+            elif name == "plugins" and isinstance(value, Mapping):
+                yield from ((f"plugins.{key}", inner) for inner in value if value[inner] and _SECRET.search(inner))
+
+
 def _contradictions(settings: Settings) -> Iterator[Problem]:
     websocket = settings.websocket
     if (
@@ -153,6 +192,7 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
         fix = "Set websocket.token (VTB_WEBSOCKET__TOKEN or a credential), or listen on 127.0.0.1"
         yield Problem("websocket.host", "chat would be open to the network without a token", fix)
     yield from _twitch_contradictions(settings.twitch)
+    yield from _control_contradictions(settings.control)
     engine = settings.engine
     if engine.slow_s >= engine.dead_s:
         yield Problem("engine.slow_s", "not less than engine.dead_s", "Make slow_s the smaller of the two")
@@ -179,6 +219,20 @@ def _twitch_contradictions(twitch: TwitchSettings) -> Iterator[Problem]:
         yield Problem("twitch.silence_s", "too short", fix)
 
 
+def _control_contradictions(control: ControlSettings) -> Iterator[Problem]:
+    names = ("viewer_token", "moderator_token", "owner_token")
+    given = {name: secret.get_secret_value() for name in names if (secret := getattr(control, name)) is not None}
+    if control.enabled and not is_loopback(control.host) and not given.get("owner_token"):
+        fix = "Set control.owner_token (VTB_CONTROL__OWNER_TOKEN or a credential), or listen on 127.0.0.1"
+        yield Problem("control.host", "she would be open to the network without a token", fix)
+    for name, token in given.items():
+        if not is_loopback(control.host) and len(token) < MIN_TOKEN_CHARS:
+            fix = f"Give {MIN_TOKEN_CHARS} characters or more that nobody can guess"
+            yield Problem(f"control.{name}", "too short for a network", fix)
+    if len(set(given.values())) < len(given):
+        yield Problem("control.owner_token", "two roles share one token", "Give each role a token of its own")
+
+
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach `host`."""
     try:
@@ -191,4 +245,6 @@ def secrets(settings: Settings) -> list[str]:
     """Every secret in use, for those who must not let one slip out."""
     sections = (section for _, section in settings if isinstance(section, Section))
     values = (value for section in sections for _, value in section if isinstance(value, SecretStr))
-    return [value.get_secret_value() for value in values]
+    of_plugins = (item for table in settings.plugins.values() for item in table.items())
+    theirs = [value for key, value in of_plugins if isinstance(value, str) and _SECRET.search(key)]
+    return [value.get_secret_value() for value in values] + theirs

@@ -93,6 +93,20 @@ def resolve(path: str) -> str:
     return path
 
 
+def local(path: str, revision: str | None = None) -> Path:
+    """The folder of what `resolve` gave; a hub id's snapshot is fetched if need be. Raises ConfigError."""
+    if Path(path).is_dir():
+        return Path(path)
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(path, revision=revision))
+    except (OSError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        fix = "See that the hub can be reached, or give the directory of a model"
+        raise ConfigError([Problem(path, f"cannot be had: {str(error).splitlines()[0]}", fix)]) from None
+
+
 def own_lora(path: str) -> Path | None:
     """The PEFT directory that ships with `bundled:NAME`; None for every other model."""
     bundled = CATALOGUE.get(path.removeprefix(PREFIX)) if path.startswith(PREFIX) else None

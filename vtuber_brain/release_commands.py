@@ -57,7 +57,7 @@ def rollback(
     whose = name or _configured(settings)
     release = store.rollback(whose, by or _me(), reason)
     _say(f"{whose}: {release.name if release is not None else 'the base model'} is current again")
-    return asyncio.run(_tell_daemon(settings, whose, release))
+    return asyncio.run(tell_daemon(settings, whose, release))
 
 
 def pin(release: str, /, *, persona: Persona = None, config: Config = None) -> None:
@@ -74,7 +74,7 @@ def unpin(release: str, /, *, persona: Persona = None, config: Config = None) ->
     _say(f"{whose}: {release} is not pinned")
 
 
-async def _tell_daemon(settings: Settings, name: str, release: "Release | None") -> int:
+async def tell_daemon(settings: Settings, name: str, release: "Release | None") -> int:
     """Have a daemon with her on stage speak with `release` (None: the base model) from now on; the exit code."""
     from vtuber_brain.bus.control import Personas, UsePersona
 

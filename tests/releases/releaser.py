@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tests.releases.makers import SERVED, manifest, weights
 from vtuber_brain.errors import ConfigError, Refused
-from vtuber_brain.releases.publish import ReleaseSettings, prune, publish
+from vtuber_brain.night_sections import ReleaseSettings
+from vtuber_brain.releases.publish import prune, publish
 from vtuber_brain.releases.store import ReleaseStore
 
 STEPS = ("fsync", "replace", "rename", "unlink", "rmdir", "mkdir", "ftruncate", "open")

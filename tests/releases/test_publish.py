@@ -11,8 +11,9 @@ import pytest
 
 from tests.releases.makers import SERVED, manifest, weights
 from vtuber_brain.errors import ConfigError, Refused
+from vtuber_brain.night_sections import ReleaseSettings
 from vtuber_brain.releases.manifest import Fingerprint, Hashed, Verdict, parsed
-from vtuber_brain.releases.publish import ReleaseSettings, prune, publish, standings, verify
+from vtuber_brain.releases.publish import prune, publish, standings, verify
 from vtuber_brain.releases.store import Release, ReleaseStore
 
 KEEP = ReleaseSettings()

@@ -23,8 +23,8 @@ from vtuber_brain.retrain.classifier_fit import (
     sample,
     to_batch,
 )
-from vtuber_brain.sentiment.wire import Configure
 from vtuber_brain.sentiment.model import load
+from vtuber_brain.sentiment.wire import Configure
 
 GOOD, BAD, PLAIN = ("good", "great", "love"), ("bad", "awful", "hate"), ("what", "the", "game")
 

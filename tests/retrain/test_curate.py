@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from vtuber_brain.errors import ConfigError
-from vtuber_brain.retrain.approval import LikeSettings, approvals, liked_replies
-from vtuber_brain.retrain.candidates import REASONS, CurateSettings
+from vtuber_brain.night_sections import CurateSettings, LikeSettings
+from vtuber_brain.retrain.approval import approvals, liked_replies
+from vtuber_brain.retrain.candidates import REASONS
 from vtuber_brain.retrain.consent import Left
 from vtuber_brain.retrain.conversations import Message
 from vtuber_brain.retrain.curate import check_enough, curate

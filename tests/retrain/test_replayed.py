@@ -13,7 +13,7 @@ from tests.test_pipeline import PERSONA, Brain, running
 from vtuber_brain.config import state_dir
 from vtuber_brain.context.prompt import opening
 from vtuber_brain.messages import Mood, Retraction, Turn
-from vtuber_brain.retrain.candidates import CurateSettings
+from vtuber_brain.night_sections import CurateSettings
 from vtuber_brain.retrain.curate import curate
 from vtuber_brain.retrain.replayed import replay
 from vtuber_brain.retrain.stored import packed

@@ -10,7 +10,7 @@ from tests.support.scripted import message
 from vtuber_brain.config import state_dir
 from vtuber_brain.engine.render import Renderer
 from vtuber_brain.messages import Retraction, Turn
-from vtuber_brain.retrain.candidates import CurateSettings
+from vtuber_brain.night_sections import CurateSettings
 from vtuber_brain.retrain.curate import curate
 from vtuber_brain.retrain.rows import rows
 from vtuber_brain.transcripts.ratings import rate

@@ -45,16 +45,28 @@ systemd's `STATE_DIRECTORY`, else `vtuber-brain` in the user's XDG state folder)
 PLUGINS = "Each plugin that is to run has a table of its own, with whatever keys its `plugin.toml` names."
 
 
-def sections() -> Iterator[tuple[str, type[BaseModel]]]:
-    """Name and model of every section that has keys of ours."""
-    for name, field in Settings.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield name, field.annotation
+def sections(of: type[BaseModel] = Settings, above: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Name and model of every section that has keys of ours, those within others after them."""
+    for name, field in of.model_fields.items():
+        if is_section(field):
+            assert isinstance(field.annotation, type)
+            yield above + name, field.annotation
+            yield from sections(field.annotation, f"{above}{name}.")
+
+
+def is_section(field: FieldInfo) -> bool:
+    """Whether a key holds a table of keys of its own."""
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+
+
+def keys(section: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The keys of a section that are no sections themselves."""
+    return {key: field for key, field in section.model_fields.items() if not is_section(field)}
 
 
 def about(section: type[BaseModel]) -> str:
     """What the section is about: its docstring without the name."""
-    return re.sub(r"^`\[\w+\]` ", "", section.__doc__ or "").strip().rstrip(".")
+    return re.sub(r"^`\[[\w.]+\]` ", "", section.__doc__ or "").strip().rstrip(".")
 
 
 def literal(value: Any) -> str:
@@ -75,7 +87,7 @@ def brain_toml() -> str:
     lines = [TOML_HEAD]
     for name, section in sections():
         lines.append(f"[{name}]  # {about(section)}")
-        for key, field in section.model_fields.items():
+        for key, field in keys(section).items():
             setting = f"# {key} = {sample(field)}" if field.default is None else f"{key} = {literal(field.default)}"
             lines.append(f"{setting}  # {field.description}")
         lines.append("")
@@ -86,6 +98,8 @@ def brain_toml() -> str:
 def takes(schema: dict[str, Any]) -> str:
     """What a key accepts, in words, from its JSON Schema."""
     options = [option for option in schema.get("anyOf", [schema]) if option.get("type") != "null"]
+    if len(options) > 1:
+        return " or ".join(map(takes, options))
     (schema,) = options
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
@@ -110,7 +124,7 @@ def settings_md() -> str:
             "| key | takes | default | meaning |",
         ]
         lines.append("|---|---|---|---|")
-        for key, field in section.model_fields.items():
+        for key, field in keys(section).items():
             default = "" if field.default is None else f"`{literal(field.default)}`"
             lines.append(f"| `{key}` | {takes(schemas[key])} | {default} | {field.description} |")
         lines.append("")

@@ -11,24 +11,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import Field
-
 from vtuber_brain.errors import Refused
+from vtuber_brain.night_sections import ReleaseSettings
 from vtuber_brain.releases.ledger import locked, read_ledger
 from vtuber_brain.releases.manifest import Fingerprint, Manifest, parsed
 from vtuber_brain.releases.store import Release, ReleaseStore
 from vtuber_brain.runtime.files import sync_file, sync_folder, write_whole
-from vtuber_brain.sections import Count, Section
 
 MANIFEST = "manifest.json"
 _MAKING, _GONE = ".making-", ".gone-"
-
-
-class ReleaseSettings(Section):
-    """How much of the past is kept, beside the current release, the one before it, and what is pinned."""
-
-    max_releases: Count = Field(14, description="releases of one persona; the oldest go first")
-    max_mb: float = Field(4096, gt=0, description="megabytes of one persona's releases; the oldest go first")
 
 
 @dataclass(frozen=True, slots=True)

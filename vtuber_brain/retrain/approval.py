@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from statistics import fmean, pstdev
 from typing import Literal
 
-from pydantic import Field
-
+from vtuber_brain.night_sections import LikeSettings
 from vtuber_brain.retrain.replayed import Asked, Feeling, Replayed
-from vtuber_brain.sections import Count, Seconds, Section
 
 Approval = Literal["edited", "rated", "liked"]
 ORDER: tuple[Approval, ...] = ("edited", "rated", "liked")
@@ -18,14 +16,6 @@ ORDER: tuple[Approval, ...] = ("edited", "rated", "liked")
 WARM = 0.5
 MIN_REPLIES = 5
 """Replies a stream must have before one of them can stand out."""
-
-
-class LikeSettings(Section):
-    """When the audience clearly liked a reply."""
-
-    window_s: Seconds = Field(15, description="how long after a reply a viewer's mood counts as an answer to it")
-    min_viewers: Count = Field(2, description="viewers who must sound happy within it")
-    threshold: float = Field(1.0, gt=0, description="standard deviations above what her replies of the stream got")
 
 
 def approvals(replayed: Replayed, settings: LikeSettings) -> dict[str, Approval]:

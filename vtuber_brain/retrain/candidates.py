@@ -2,13 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-from pydantic import Field
-
-from vtuber_brain.retrain.approval import ORDER, Approval, LikeSettings
+from vtuber_brain.retrain.approval import ORDER, Approval
 from vtuber_brain.retrain.replayed import Asked
-from vtuber_brain.sections import Count, Section, Share
 
 REASONS: Mapping[str, str] = {
     "viewer_forgotten": "it answers a viewer who was forgotten",
@@ -39,26 +35,6 @@ REASONS: Mapping[str, str] = {
     "own_words": "her own words would be more than own_share of all examples",
 }
 """Every reason for which a turn is left out, in the order in which they apply."""
-
-
-class CurateSettings(Section):
-    """What is learnt from her streams."""
-
-    min_examples: Count = Field(20, description="examples without which no night begins, those of the corpus included")
-    own_share: float = Field(0.5, ge=0, lt=1, description="most of all examples that may be her own uncorrected words")
-    viewer_share: Share = Field(0.05, description="most of all examples that may answer one viewer")
-    stream_share: Share = Field(0.3, description="most of all examples that may come from one stream")
-    min_cap: Count = Field(8, description="a viewer or a stream may always have so many, however few there are")
-    burst: Count = Field(3, description="examples of one viewer within a minute")
-    max_repeats: Count = Field(3, description="examples with the same reply")
-    near_duplicate: float = Field(0.8, gt=0, le=1, description="share of words in common that makes a near duplicate")
-    max_toxicity: Share = Field(0.5, description="a message as toxic as this is in no prompt that is learnt from")
-    min_heard: Share = Field(0.5, description="share of a cut reply that must have been heard")
-    rows: Literal["conversation", "reply"] = Field(
-        "conversation",
-        description="reply: each after all she was asked with; conversation: fewer rows, some after less of the past",
-    )
-    likes: LikeSettings = LikeSettings()
 
 
 @dataclass(frozen=True, slots=True)

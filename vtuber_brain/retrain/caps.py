@@ -7,7 +7,8 @@ import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 
-from vtuber_brain.retrain.candidates import Candidate, CurateSettings
+from vtuber_brain.night_sections import CurateSettings
+from vtuber_brain.retrain.candidates import Candidate
 from vtuber_brain.retrain.likeness import near_duplicates
 
 BURST_S = 60.0

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.night_sections import CurateSettings
 from vtuber_brain.retrain import caps
 from vtuber_brain.retrain.approval import ORDER, Approval, approvals
-from vtuber_brain.retrain.candidates import REASONS, Candidate, CurateSettings
+from vtuber_brain.retrain.candidates import REASONS, Candidate
 from vtuber_brain.retrain.consent import Left
 from vtuber_brain.retrain.conversations import Message
 from vtuber_brain.retrain.corpus_checks import Complaints, Place, check_words

@@ -1,12 +1,19 @@
-"""Examples and what was left out as the bytes of files, the same bytes for the same values; and back. Opens nothing."""
+"""What the steps of a night leave to the next as the bytes of files, the same for the same values; and back."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
 
+from pydantic import TypeAdapter
+
 from vtuber_brain.retrain.conversations import Message
 from vtuber_brain.retrain.curate import Curated
+from vtuber_brain.retrain.gate import Verdict
+from vtuber_brain.retrain.measures import Measured
 from vtuber_brain.retrain.rows import Example
+
+_MEASURED: TypeAdapter[Measured] = TypeAdapter(Measured)
+_VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 
 
 def packed(examples: Iterable[Example]) -> bytes:
@@ -40,6 +47,30 @@ def report(curated: Curated) -> bytes:
         "left": [asdict(one) for one in curated.left],
     }
     return _line(told)
+
+
+def packed_measured(measured: Measured) -> bytes:
+    """JSON that also keeps numbers which are none."""
+    return _page(_MEASURED.dump_python(measured))
+
+
+def unpacked_measured(content: bytes) -> Measured:
+    """Those of `packed_measured`. Raises ValueError."""
+    return _MEASURED.validate_python(json.loads(content))
+
+
+def packed_verdict(verdict: Verdict) -> bytes:
+    """JSON that also keeps numbers which are none."""
+    return _page(_VERDICT.dump_python(verdict))
+
+
+def unpacked_verdict(content: bytes) -> Verdict:
+    """That of `packed_verdict`. Raises ValueError."""
+    return _VERDICT.validate_python(json.loads(content))
+
+
+def _page(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, indent=1).encode()
 
 
 def _line(value: object) -> bytes:

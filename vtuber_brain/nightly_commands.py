@@ -1,0 +1,172 @@
+"""`vtuber-brain retrain`: the night, a fine-tuning by hand, or the classifier's training."""
+
+import asyncio
+import getpass
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from vtuber_brain.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from vtuber_brain.config import Settings
+    from vtuber_brain.context.personas import Persona
+    from vtuber_brain.retrain.task import Force, Task
+
+DONE, REJECTED = 0, 1
+WHOLE = "_brain_final"
+"""What a model of her own is called after her name, unless --out says."""
+
+Config = Annotated[Path | None, Parameter(name="--config", help="The TOML file of settings; else all defaults.")]
+
+
+def retrain(
+    *,
+    persona: Annotated[str, Parameter(help="Whose night; else the persona of the settings.")] = "",
+    corpus: Annotated[list[str] | None, Parameter(help="Learn from these too, or with --full alone.")] = None,
+    from_step: Annotated[str | None, Parameter(help="Do this step of the last night and all after it again.")] = None,
+    dry_run: Annotated[bool, Parameter(help="Only say what would be trained on.", negative="")] = False,
+    force: Annotated[str | None, Parameter(help="Release it whatever the gate says; the reason.")] = None,
+    by: Annotated[str | None, Parameter(help="Who forces it; else the user's name.")] = None,
+    while_live: Annotated[bool, Parameter(help="Even if a stream is live.", negative="")] = False,
+    format: Annotated[str | None, Parameter(help="What --corpus is; else known by its content.")] = None,  # noqa: A002
+    template: Annotated[str | None, Parameter(help="With --full: one text of each row's fields.")] = None,
+    skip_bad: Annotated[bool, Parameter(help="Leave bad rows of a corpus out, and count them.", negative="")] = False,
+    full: Annotated[bool, Parameter(help="Train a model of its own on --corpus alone; no gate.", negative="")] = False,
+    base: Annotated[Path | None, Parameter(help="With --full: the folder of the model to begin with.")] = None,
+    out: Annotated[Path | None, Parameter(help="With --full or --classifier: the folder to write.")] = None,
+    classifier: Annotated[bool, Parameter(help="Train the chat classifier on --data instead.", negative="")] = False,
+    data: Annotated[Path | None, Parameter(help="With --classifier: the folder of labelled files.")] = None,
+    config: Config = None,
+) -> int:
+    """Make a better persona of the nights' streams and her corpus, and release it if it is better and as safe."""
+    if classifier:
+        return _classifier(data, out)
+    settings, whose = _settings(config, persona)
+    if full:
+        reading = {"format": format, "template": template, "skip_bad": skip_bad}
+        return _whole(settings, whose, corpus or [], base, out, reading)
+    from vtuber_brain.retrain.task import Force
+
+    forced: Force | None = Force(by or getpass.getuser(), force) if force is not None else None
+    task = replace(
+        _task(settings, whose, corpus or [], forced), skip_bad=skip_bad, while_live=while_live, format=format
+    )
+    return _rehearse(task) if dry_run else _night(task, settings, from_step)
+
+
+def _night(task: "Task", settings: "Settings", from_step: str | None) -> int:
+    from vtuber_brain.release_commands import tell_daemon
+    from vtuber_brain.retrain.progress import bar
+    from vtuber_brain.retrain.run import run_night
+
+    with bar() as on_progress:
+        ended = run_night(replace(task, on_progress=on_progress), from_step=from_step)
+    _say(f"{ended.outcome}: {ended.release.name if ended.release is not None else ', '.join(ended.verdict.vetoes)}")
+    for reason in ended.verdict.reasons:
+        _say(f"  {reason}")
+    _say(f"report: {ended.report}")
+    if ended.release is None:
+        return REJECTED
+    return asyncio.run(tell_daemon(settings, task.persona.name, ended.release))
+
+
+def _rehearse(task: "Task") -> int:
+    from vtuber_brain.retrain.run import look_ahead
+
+    for step, figures in look_ahead(task).items():
+        _say(f"{step}: " + ", ".join(f"{key} {value}" for key, value in figures.items()))
+    return DONE
+
+
+def _whole(
+    settings: "Settings", persona: "Persona", corpora: list[str], base: Path | None, out: Path | None, reading: Any
+) -> int:
+    from vtuber_brain.models import resolve
+    from vtuber_brain.retrain.progress import bar
+    from vtuber_brain.retrain.whole import fine_tune
+
+    chosen = settings.retrain.train.model_copy(update={"method": "full"})
+    start, target = base or Path(resolve(settings.model.path)), out or Path(f"{persona.name}{WHOLE}")
+    with bar() as on_progress:
+        made = fine_tune(
+            corpora, start, chosen, target, context=settings.engine.context, on_progress=on_progress, **reading
+        )
+    trained = made.trained
+    _say(
+        f"{trained.steps} updates, {trained.row_tokens} tokens, held out {trained.first_nll} → {trained.best_nll} nats"
+    )
+    for note in trained.notes:
+        _say(f"  {note}")
+    for sample in made.samples:
+        _say(f"[{sample.way}] {sample.prompt} … {' '.join(sample.text.split())}")
+    _say(f"written to {made.out}; speak with it: model.path = {str(made.out)!r}")
+    return DONE
+
+
+def _classifier(data: Path | None, out: Path | None) -> int:
+    from vtuber_brain.models import resolve
+    from vtuber_brain.retrain.classifier import train_classifier
+    from vtuber_brain.retrain.classifier_fit import TrainSettings
+
+    if data is None or out is None:
+        raise ConfigError([Problem("retrain --classifier", "data or out is missing", "Give --data DIR and --out DIR")])
+    scores = train_classifier(Path(resolve("bundled:minilm-chat")), data, out, settings=TrainSettings(), progress=_tell)
+    _say(str(scores))
+    return DONE
+
+
+def _settings(config: Path | None, persona: str) -> "tuple[Settings, Persona]":
+    from vtuber_brain.config import load
+    from vtuber_brain.context.personas import load_persona
+
+    settings = load(config)
+    return settings, load_persona(persona or settings.persona.name, settings.persona.dir)
+
+
+def _task(settings: "Settings", persona: "Persona", corpora: list[str], force: "Force | None") -> "Task":
+    from vtuber_brain.config import state_dir
+    from vtuber_brain.models import local, resolve
+    from vtuber_brain.night import configure_of, judges_of
+    from vtuber_brain.releases.store import ReleaseStore
+    from vtuber_brain.retrain.task import Task
+
+    model = local(resolve(settings.model.path), settings.model.revision)
+    state = state_dir()
+    transcripts = settings.transcripts.path or state / "transcripts.db"
+    return Task(
+        persona=persona,
+        base=model,
+        base_name=settings.model.path,
+        configure=configure_of(settings, str(model)),
+        settings=settings.retrain,
+        memory=settings.memory,
+        state=state,
+        store=ReleaseStore(state / "personas"),
+        transcripts=transcripts if settings.transcripts.enabled else None,
+        corpora=(*_own_corpora(settings, persona), *corpora),
+        judges=lambda: judges_of(settings, persona),
+        force=force,
+        say=_tell,
+    )
+
+
+def _own_corpora(settings: "Settings", persona: "Persona") -> list[str]:
+    """Those of the settings, else the one that lies in the folder of the persona's name."""
+    if settings.retrain.corpus:
+        return [str(path) for path in settings.retrain.corpus]
+    from vtuber_brain.config import shipped
+
+    own = (settings.persona.dir or shipped("configs", "personas")) / persona.name / "corpus.jsonl"
+    return [str(own)] if own.is_file() else []
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - progress is for people, answers are for pipes
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201

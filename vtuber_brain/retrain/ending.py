@@ -1,0 +1,99 @@
+"""How a night ends: the release with its manifest, and the page for the morning."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from vtuber_brain.releases.manifest import Fingerprint, Hashed, Manifest, Window
+from vtuber_brain.releases.manifest import Verdict as Passed
+from vtuber_brain.releases.publish import content_hash, publish
+from vtuber_brain.releases.store import Release
+from vtuber_brain.retrain.diagnosis import Point
+from vtuber_brain.retrain.gate import Verdict
+from vtuber_brain.retrain.journal import Entry, Journal, hash_of
+from vtuber_brain.retrain.measures import Measured
+from vtuber_brain.retrain.report import Cost, Night
+from vtuber_brain.retrain.task import Task
+
+RETENTION = (
+    "Kept for this night: the figures and this page. The examples and rows it was trained on are removed when the night"
+    " is over; the transcripts are yours to keep or to forget (vtuber-brain transcripts forget)."
+)
+
+
+def figures_of(journal: Journal, step: str) -> dict[str, Any]:
+    """The figures of a step that is done."""
+    return entry_of(journal, step).figures
+
+
+def entry_of(journal: Journal, step: str) -> Entry:
+    """The line of a step that is done."""
+    entry = journal.entry(step)
+    assert entry is not None, step
+    return entry
+
+
+def released(task: Task, journal: Journal, base: Fingerprint, verdict: Verdict) -> Release:
+    """Publish the candidate and make it current. Raises Refused and OSError."""
+    lora = journal.path("trained", "lora")
+    human, built, trained = verdict.human, figures_of(journal, "built"), figures_of(journal, "trained")
+    outcome: Literal["forced", "passed"] = "forced" if human is not None else "passed"
+    manifest = Manifest(
+        persona=task.persona.name,
+        base=Hashed(sha256=base.base, name=task.base_name),
+        tokenizer=Hashed(sha256=base.tokenizer),
+        chat_template=Hashed(sha256=base.chat_template),
+        data=Hashed(sha256=hash_of({"rows": entry_of(journal, "built").results})),
+        content=Hashed(sha256=content_hash(lora)),
+        created_at=entry_of(journal, "planned").at,
+        window=Window(streams=tuple(figures_of(journal, "planned")["streams"])),
+        counts={"rows": built["rows"], "tokens": built["tokens"], **figures_of(journal, "curated")["left"]},
+        seed=task.settings.train.seed,
+        settings=task.settings.train.model_dump(mode="json"),
+        packages={**trained["versions"], "vtuber_brain": version("vtuber_brain")},
+        scores={"first_nll": trained["first_nll"], "best_nll": trained["best_nll"]},
+        gate=Passed(outcome=outcome, reasons=tuple(verdict.reasons), by=human.by if human is not None else None),
+        parent=figures_of(journal, "planned")["parent"],
+    )
+    return publish(task.store, lora, manifest, base)
+
+
+def page_of(task: Task, journal: Journal, measured: Measured, verdict: Verdict, release: Release | None) -> Night:
+    """What the page tells."""
+    curated, built, trained = (figures_of(journal, step) for step in ("curated", "built", "trained"))
+    drops = {**curated["left"], **curated["skipped"], "near_validation": built["near_validation"]}
+    return Night(
+        persona=task.persona.display_name,
+        night=journal.name,
+        verdict=verdict,
+        measured=measured,
+        curve=_curve(journal.path("trained", "log.jsonl")),
+        num_rows=built["rows"],
+        num_validation=built["validation_rows"],
+        drops={reason: count for reason, count in drops.items() if count},
+        cost=Cost(trained["row_tokens"], _seconds(journal), trained["cpu_s"], trained["peak_bytes"]),
+        facts={"base": task.base_name, "streams": str(len(figures_of(journal, "planned")["streams"]))},
+        retention=RETENTION,
+        release=release.name if release is not None else None,
+    )
+
+
+def _seconds(journal: Journal) -> dict[str, float]:
+    """How long each step took, by when its line and the one before it were written."""
+    steps = ("planned", "curated", "built", "trained", "evaluated", "gated")
+    ats = [entry_of(journal, step).at for step in steps]
+    return {step: round(at - before, 1) for step, before, at in zip(steps[1:], ats, ats[1:], strict=False)}
+
+
+def _curve(log: Path) -> list[Point]:
+    """The training log as points; a look at the validation rows belongs to the update it was made after."""
+    points: dict[int, dict[str, float | None]] = {}
+    for line in log.read_text(encoding="utf-8").splitlines():
+        told = json.loads(line)
+        points.setdefault(told["step"], {}).update(told)
+    return [
+        Point(step, float(told.get("loss") or "nan"), told.get("validation_nll"), told.get("learning_rate"),
+              told.get("grad_norm"))
+        for step, told in sorted(points.items())
+    ]  # fmt: skip

@@ -1,0 +1,294 @@
+"""The steps of a night, in the order in which they happen. Each reads what those before it left in the journal, and no
+more, so that a night that was killed ends in the same bytes.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from vtuber_brain.engine.load import load_tokenizer
+from vtuber_brain.engine.render import Renderer
+from vtuber_brain.releases.manifest import Fingerprint
+from vtuber_brain.releases.publish import prune
+from vtuber_brain.releases.store import Release
+from vtuber_brain.retrain import gate
+from vtuber_brain.retrain.ab_sheet import ab_sheet
+from vtuber_brain.retrain.asking import Material, contestants
+from vtuber_brain.retrain.canary import make_canaries
+from vtuber_brain.retrain.comparison import anchors, compare
+from vtuber_brain.retrain.curate import check_enough, curate
+from vtuber_brain.retrain.ending import entry_of, page_of, released
+from vtuber_brain.retrain.fingerprints import fingerprint
+from vtuber_brain.retrain.gate import Verdict
+from vtuber_brain.retrain.journal import Entry, Journal, Results, hash_path
+from vtuber_brain.retrain.material import corpus_rows, part
+from vtuber_brain.retrain.measures import Identity, Measured
+from vtuber_brain.retrain.plan import check_new, make_plan, nights_of
+from vtuber_brain.retrain.replayed import replay
+from vtuber_brain.retrain.report import report
+from vtuber_brain.retrain.rows import Example, Row, end_tokens, rows
+from vtuber_brain.retrain.safety import questions
+from vtuber_brain.retrain.stored import (
+    packed,
+    packed_measured,
+    packed_verdict,
+    unpacked,
+    unpacked_measured,
+    unpacked_verdict,
+)
+from vtuber_brain.retrain.stored import report as told_of
+from vtuber_brain.retrain.task import Task
+from vtuber_brain.retrain.train import train
+from vtuber_brain.transcripts.past import marks, streams
+
+KEPT = ("report.html", "ab.html", "verdict.json", "measured.json", "curated.json", "log.jsonl")
+"""What of a night is kept when it is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a night ended: the release, if there is a new one, the gate's word, the page."""
+
+    night: str
+    outcome: Literal["released", "rejected"]
+    verdict: Verdict
+    release: Release | None
+    report: Path
+
+
+class Steps:
+    """The steps; each reads what those before it left in the journal, and nothing else."""
+
+    def __init__(self, task: Task, journal: Journal) -> None:
+        self.task, self.journal = task, journal
+        self.nights = nights_of(task.state, task.persona.name)
+        self.base = fingerprint(task.base)
+
+    def plan(self) -> None:
+        """Which streams, and what is current."""
+
+        def work(_: Path) -> Results:
+            force = "wanted while a stream is live" if self.task.while_live else None
+            found = make_plan(self.task.transcripts, self.task.persona.name, self.task.store, self.nights, force=force)
+            check_new(found, len(self.task.corpora))
+            parent = found.parent.name if found.parent is not None else None
+            return Results(figures={"streams": list(found.streams), "new": list(found.new), "parent": parent})
+
+        with self._step("planned"):
+            self.journal.do("planned", {}, work)
+
+    def curate(self) -> None:
+        """What of her own words is learnt from, and why the rest is not."""
+        task, ids = self.task, self._figures("planned")["streams"]
+        there = task.transcripts if task.transcripts is not None and task.transcripts.is_file() else None
+        corpus, skipped = corpus_rows(task)
+
+        def work(_: Path) -> Results:
+            found = streams(there, frozenset(ids)) if there is not None and ids else ()
+            replayed = [replay(stream, task.persona, task.memory) for stream in found]
+            curated = curate(replayed, len(corpus), task.settings.curate)
+            check_enough(curated, len(corpus), task.settings.curate)
+            files = {"examples.jsonl": packed(curated.examples), "curated.json": told_of(curated)}
+            figures = {"own": len(curated.chosen), "corpus": len(corpus), "left": curated.reasons, "skipped": skipped}
+            return Results(files, {**figures, "approvals": curated.approvals})
+
+        inputs = {
+            "marks": marks(there) if there is not None else {},
+            "streams": ids,
+            "persona": task.persona.model_dump(mode="json", exclude={"lora", "blocklist", "allowlist"}),
+            "settings": task.settings.curate.model_dump(mode="json"),
+            "memory": task.memory.model_dump(mode="json"),
+            "corpora": [hash_path(Path(path)) for path in task.corpora],
+        }
+        with self._step("curated"):
+            self.journal.do("curated", inputs, work)
+
+    def build(self) -> None:
+        """What is trained on and what is held out, and how many tokens that is."""
+        task, settings = self.task, self.task.settings
+
+        def work(_: Path) -> Results:
+            corpus, _skipped = corpus_rows(task)
+            parted = part(corpus, self._examples("curated", "examples.jsonl"), settings.validation, settings.train.seed)
+            planted = [canary.example() for canary in self._canaries()]
+            training, validation = [*parted.training, *planted], list(parted.validation)
+            dropped: dict[str, int] = {}
+            counts = [self._rows(examples, dropped) for examples in (training, validation)]
+            figures = {
+                "rows": len(counts[0]),
+                "validation_rows": len(counts[1]),
+                "tokens": sum(len(row.tokens) for row in counts[0]),
+                "near_validation": parted.dropped,
+                "dropped": dropped,
+            }
+            return Results({"training.jsonl": packed(training), "validation.jsonl": packed(validation)}, figures)
+
+        inputs = {
+            "examples": self._entry("curated").results,
+            "inputs": self._entry("curated").inputs,
+            "base": self.base.model_dump(),
+            "validation": settings.validation,
+            "canaries": settings.canaries,
+            "seed": settings.train.seed,
+            "context": task.configure.context,
+        }
+        with self._step("built"):
+            self.journal.do("built", inputs, work)
+
+    def train(self) -> None:
+        """The lora."""
+        task = self.task
+
+        def work(folder: Path) -> Results:
+            training, validation = (self._rows(self._examples("built", f"{name}.jsonl"), {}) for name in
+                                    ("training", "validation"))  # fmt: skip
+            out = folder / "lora"
+            trained = train(
+                task.base,
+                training,
+                validation,
+                task.settings.train,
+                out,
+                resume=True,
+                on_progress=task.on_progress,
+                base_name=task.base_name,
+            )
+            log = out.with_name("lora.training") / "log.jsonl"
+            figures = {
+                "steps": trained.steps,
+                "first_nll": trained.first_nll,
+                "best_nll": trained.best_nll,
+                "stopped_by": trained.stopped_by,
+                "notes": list(trained.notes),
+                "row_tokens": trained.row_tokens,
+                "cpu_s": round(trained.cpu_s, 1),
+                "peak_bytes": trained.peak_rss_bytes,
+                "versions": trained.versions,
+            }
+            return Results({"lora": out, "log.jsonl": log.read_bytes()}, figures)
+
+        inputs = {
+            "rows": self._entry("built").results,
+            "settings": task.settings.train.model_dump(mode="json"),
+        }
+        with self._step("trained"):
+            self.journal.do("trained", inputs, work)
+
+    def evaluate(self) -> None:
+        """Candidate, current and base side by side."""
+        task, parent = self.task, self._figures("planned")["parent"]
+        current = task.store.find(task.persona.name, parent).path if parent is not None else None
+
+        def work(_: Path) -> Results:
+            lora = self.journal.path("trained", "lora")
+            material = Material(
+                self._examples("built", "validation.jsonl"),
+                self._examples("built", "training.jsonl"),
+                self._canaries(),
+                questions(),
+                anchors(),
+            )
+            identity = _identity(self.base)
+            measured = compare(
+                task.configure,
+                contestants(task.persona, lora, current),
+                material,
+                task.judges(),
+                made_for=identity,
+                served=identity,
+                seed=task.settings.train.seed,
+            )
+            kept = replace(measured, seconds=0.0)  # the same bytes however long it took
+            return Results({"measured.json": packed_measured(kept)}, {"seconds": measured.seconds})
+
+        inputs = {
+            "lora": self._entry("trained").results,
+            "rows": self._entry("built").results,
+            "parent": parent,
+        }
+        with self._step("evaluated"):
+            self.journal.do("evaluated", inputs, work)
+
+    def judge(self) -> None:
+        """The gate, and whoever overrules it."""
+        force = self.task.force
+
+        def work(_: Path) -> Results:
+            verdict = gate.judge(self._measured(), self.task.settings.gate)
+            if force is not None and verdict.outcome != "release":
+                verdict = gate.force(verdict, force.by, force.reason)
+            return Results({"verdict.json": packed_verdict(verdict)}, {"outcome": verdict.outcome})
+
+        inputs = {
+            "measured": self._entry("evaluated").results,
+            "settings": self.task.settings.gate.model_dump(mode="json"),
+            "force": [force.by, force.reason] if force is not None else None,
+        }
+        with self._step("gated"):
+            self.journal.do("gated", inputs, work)
+
+    def end(self) -> Ended:
+        """Release what passed, write the page, tidy up."""
+        verdict = self._verdict()
+        passed = verdict.outcome == "release"
+
+        def work(_: Path) -> Results:
+            release = released(self.task, self.journal, self.base, verdict) if passed else None
+            measured = self._measured()
+            page = report(page_of(self.task, self.journal, measured, verdict, release)).encode()
+            sheet = ab_sheet(measured.samples, self.task.settings.train.seed).encode()
+            figures = {"outcome": "released" if passed else "rejected", "release": release.name if release else None}
+            return Results({"report.html": page, "ab.html": sheet}, figures)
+
+        with self._step("ended"):
+            entry = self.journal.do("ended", {"verdict": self._entry("gated").results}, work)
+        self.journal.clear(
+            keep=("report.html", "ab.html", "verdict.json", "measured.json", "curated.json", "log.jsonl")
+        )
+        name = entry.figures["release"]
+        release = self.task.store.find(self.task.persona.name, name) if name is not None else None
+        if release is not None:
+            prune(self.task.store, self.task.persona.name, self.task.settings.releases)
+        outcome: Literal["released", "rejected"] = "released" if passed else "rejected"
+        return Ended(self.journal.name, outcome, verdict, release, self.journal.path("ended", "report.html"))
+
+    def _rows(self, examples: list[Example], dropped: dict[str, int]) -> list[Row]:
+        def drop(_: str, reason: str) -> None:
+            dropped[reason] = dropped.get(reason, 0) + 1
+
+        renderer, ends = Renderer(load_tokenizer(self.task.configure)), end_tokens(self.task.base)
+        context = self.task.configure.context
+        return rows(examples, renderer, self.task.persona, context, ends=ends, dropped=drop)
+
+    def _examples(self, step: str, name: str) -> list[Example]:
+        return unpacked(self.journal.path(step, name).read_bytes())
+
+    def _canaries(self) -> list[Any]:
+        return make_canaries(self.task.settings.train.seed, self.task.settings.canaries)
+
+    def _measured(self) -> Measured:
+        return unpacked_measured(self.journal.path("evaluated", "measured.json").read_bytes())
+
+    def _verdict(self) -> Verdict:
+        return unpacked_verdict(self.journal.path("gated", "verdict.json").read_bytes())
+
+    def _entry(self, step: str) -> Entry:
+        return entry_of(self.journal, step)
+
+    def _figures(self, step: str) -> dict[str, Any]:
+        return entry_of(self.journal, step).figures
+
+    @contextlib.contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        began_s = time.monotonic()
+        yield
+        figures = {key: value for key, value in self._figures(name).items() if isinstance(value, int | float | str)}
+        shown = ", ".join(f"{key} {value}" for key, value in figures.items())
+        self.task.say(f"{name} ({time.monotonic() - began_s:.1f} s) {shown}".rstrip())
+
+
+def _identity(made: Fingerprint) -> Identity:
+    return Identity(made.base or "none", made.tokenizer or "none", made.chat_template or "none")
