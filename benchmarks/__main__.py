@@ -5,7 +5,7 @@ import sys
 
 from benchmarks.table import DOCS, write_page
 
-PARTS = ("latency", "decode", "serving", "filtering", "daemon")
+PARTS = ("latency", "decode", "serving", "filtering", "daemon", "training")
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ _STAGES = {
     "chat.inbox": "score and choice",
     "chat.choice": "score and choice",
     "chat.waves": "score and choice",
-    "chat.rate": "score and choice",
+    "runtime.rate": "score and choice",
     "publisher": "fates",
     "pipeline": "way of a message",
 }

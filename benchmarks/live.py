@@ -32,7 +32,8 @@ async def demo(module: str = "vtuber_brain", **environment: str) -> AsyncIterato
     """Run configs/demo.toml on free ports until the block is left; `module` is what is run with the command line."""
     chat, bus = _free_port(), _free_port()
     with tempfile.TemporaryDirectory() as state:
-        own = {"VTB_STATE_DIR": state, "VTB_WEBSOCKET__PORT": str(chat), "VTB_BUS__PORT": str(bus)}
+        ports = {"VTB_WEBSOCKET__PORT": str(chat), "VTB_BUS__PORT": str(bus), "VTB_CONTROL__PORT": "0"}
+        own = {"VTB_STATE_DIR": state, **ports}
         limits = {"VTB_LOGS__FORMAT": "json", "VTB_CHAT__AUTHOR_BURST": "1000", "VTB_CHAT__AUTHOR_PER_S": "1000"}
         start_s = time.perf_counter()
         process = await asyncio.create_subprocess_exec(

@@ -15,39 +15,37 @@ from cyclopts import Parameter
 from vtuber_brain.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from vtuber_brain.config import Settings
+    from vtuber_brain.context.personas import Persona
+    from vtuber_brain.engine.wire import Configure
+    from vtuber_brain.retrain.asking import Judges
     from vtuber_brain.retrain.evaluation import Evaluation
 
 Config = Annotated[Path | None, Parameter(name="--config", help="The TOML file of settings; else all defaults.")]
 
 
-def retrain(
-    *,
-    classifier: Annotated[bool, Parameter(help="Train the chat classifier.")] = False,
-    data: Annotated[Path, Parameter(help="Folder of labelled files.")],
-    out: Annotated[Path, Parameter(help="Folder to write the PEFT weights to; must not exist.")],
-) -> None:
-    """Train the chat classifier's lora from labelled files, and say how good it is."""
-    from vtuber_brain.models import resolve
-    from vtuber_brain.retrain.classifier import train_classifier
-    from vtuber_brain.retrain.classifier_fit import TrainSettings
-
-    if not classifier:
-        raise ConfigError([Problem("retrain", "nothing to train was named", "Give --classifier")])
-    scores = train_classifier(Path(resolve("bundled:minilm-chat")), data, out, settings=TrainSettings(), progress=_tell)
-    _say(str(scores))
-
-
 def evaluate(
     *,
-    classifier: Annotated[Path, Parameter(help="A labelled file, JSON lines as for retrain (docs/filter.md).")],
+    classifier: Annotated[Path | None, Parameter(help="The chat classifier on this labelled file.")] = None,
+    data: Annotated[Path | None, Parameter(help="A model on this corpus of chats (docs/retrain.md).")] = None,
+    model: Annotated[str | None, Parameter(help="With --data: the base; else that of the settings.")] = None,
+    lora: Annotated[list[Path] | None, Parameter(help="With --data: PEFT directories beside it.", negative="")] = None,
+    remote: Annotated[str | None, Parameter(help="With --data: an OpenAI-compatible server; --model names it.")] = None,
+    persona: Annotated[str, Parameter(help="With --data: whose prompt; `none` for none.")] = "",
     json: Annotated[bool, Parameter(help="Everything as one JSON object.", negative="")] = False,
     hardest: Annotated[int, Parameter(help="How many of the worst errors to name.")] = 10,
-    show_text: Annotated[bool, Parameter(help="Also the texts of the errors; abuse included.", negative="")] = False,
+    show_text: Annotated[bool, Parameter(help="Texts too; abuse included.", negative="")] = False,
     config: Config = None,
 ) -> None:
-    """Say how good the chat classifier is on a labelled file: F1, confusion, calibration, the hardest errors."""
+    """Say how good the chat classifier is on a labelled file, or a model, its loras or a server on a corpus."""
+    if (classifier is None) == (data is None):
+        raise ConfigError([Problem("evaluate", "what to evaluate is not clear", "Give one of --classifier and --data")])
+    if data is not None:
+        _evaluate_model(data, model, lora or [], remote, persona, config, json=json, show_text=show_text)
+        return
     from vtuber_brain.console_scores import show_evaluation
 
+    assert classifier is not None
     found = asyncio.run(_evaluation(classifier, hardest, config))
     if not show_text:
         found = replace(found, hardest=[replace(miss, text=None) for miss in found.hardest])
@@ -55,6 +53,70 @@ def evaluate(
         _say(jsonlib.dumps(asdict(found), ensure_ascii=False))
     else:
         show_evaluation(found)
+
+
+def _evaluate_model(
+    data: Path,
+    model: str | None,
+    loras: list[Path],
+    remote: str | None,
+    name: str,
+    config: Path | None,
+    *,
+    json: bool,
+    show_text: bool,
+) -> None:
+    from vtuber_brain.config import load
+    from vtuber_brain.console_measured import as_json, show_measured
+    from vtuber_brain.context.personas import load_persona
+    from vtuber_brain.models import resolve
+    from vtuber_brain.retrain.evaluate_files import evaluate_local, evaluate_remote, material_of
+
+    settings = load(config)
+    persona = None if name == "none" else load_persona(name or settings.persona.name, settings.persona.dir)
+    judges = judges_of(settings, persona) if persona is not None else None
+    material = material_of(data, with_safety=persona is not None)
+    if remote is not None:
+        served = settings.remote.model_copy(update={"urls": [remote], "model": model or settings.remote.model})
+        measured = evaluate_remote(served, material, persona, judges)
+    else:
+        configure = configure_of(settings, resolve(model or settings.model.path))
+        measured = evaluate_local(configure, loras, material, persona, judges)
+    if json:
+        _say(jsonlib.dumps(as_json(measured, show_text=show_text), ensure_ascii=False, allow_nan=False))
+    else:
+        show_measured(measured, show_text=show_text)
+
+
+def configure_of(settings: "Settings", model: str) -> "Configure":
+    """The base as the daemon serves it."""
+    from vtuber_brain.engine.wire import Configure
+
+    engine, chosen = settings.engine, settings.model
+    return Configure(
+        model=model,
+        revision=chosen.revision,
+        dtype=chosen.dtype,
+        device=chosen.device,
+        weights=chosen.weights,
+        num_slots=engine.num_slots,
+        context=engine.context,
+        threads=engine.threads,
+    )
+
+
+def judges_of(settings: "Settings", persona: "Persona") -> "Judges":
+    """The daemon's judge of her sentences, with the classifier in this process."""
+    from vtuber_brain.models import own_lora, resolve
+    from vtuber_brain.plan import rules_for
+    from vtuber_brain.retrain.asking import Judges
+    from vtuber_brain.retrain.safety import classifier, output_judge
+
+    sentiment = settings.sentiment
+    lora = sentiment.lora or own_lora(sentiment.model)
+    enabled = sentiment.enabled
+    ask = classifier(resolve(sentiment.model), str(lora) if lora else None, sentiment) if enabled else None
+    return Judges(output_judge(sentiment, rules_for(sentiment, persona), ask, persona), ask)
 
 
 async def _evaluation(file: Path, hardest: int, config: Path | None) -> "Evaluation":
