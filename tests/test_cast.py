@@ -108,6 +108,9 @@ async def test_a_persona_file_can_name_its_lora_relative_to_itself(stage):
     assert stage.engine.loras == {f"mia@{path}": stage.folder / "mine"}
     await cast.use("mia", "r1")
     assert cast.on_stage.release == "r1"
+    again = stage.new()
+    await again.open()
+    assert again.on_stage.release == "r1", "a release that was chosen goes before the file's lora"
 
 
 async def test_a_directory_is_read_again_each_time_a_release_is_not(stage):

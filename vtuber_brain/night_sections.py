@@ -37,7 +37,7 @@ class TrainSettings(Section):
     warm_up: Share = Field(0.06, description="share of the steps in which the rate rises; after it, a cosine to zero")
     epochs: Count = Field(4, description="most passes over the rows")
     step_rows: Count = Field(32, description="rows an update is made of, however many passes (accumulation) they take")
-    pack_tokens: Count = Field(768, description="tokens computed at once; fewer take less memory and more time")
+    pack_tokens: Count = Field(640, description="tokens computed at once; fewer take less memory and more time")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="AdamW's weight decay")
     max_grad_norm: Annotated[float, Field(gt=0)] = Field(1.0, description="a larger gradient is scaled down to it")
     seed: int = Field(7, description="the same seed, rows, threads and versions give the same bytes")

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 
 from vtuber_brain.config import Settings, load, state_dir
 from vtuber_brain.errors import Unavailable
-from vtuber_brain.releases.store import BASE, ReleaseStore
+from vtuber_brain.releases.store import ReleaseStore
 
 if TYPE_CHECKING:
     from vtuber_brain.bus.control import ControlResult
@@ -75,7 +75,7 @@ def unpin(release: str, /, *, persona: Persona = None, config: Config = None) ->
 
 
 async def tell_daemon(settings: Settings, name: str, release: "Release | None") -> int:
-    """Have a daemon with her on stage speak with `release` (None: the base model) from now on; the exit code."""
+    """Have a daemon with her on stage speak with `release` (None: what she begins with) from now on; the exit code."""
     from vtuber_brain.bus.control import Personas, UsePersona
 
     try:
@@ -83,7 +83,7 @@ async def tell_daemon(settings: Settings, name: str, release: "Release | None") 
         if not listing.ok or (listing.data or {}).get("on_stage", {}).get("persona") != name:
             _say(f"{name} is not on stage, so nobody had to be told")
             return DONE
-        wanted = release.name if release is not None else BASE
+        wanted = release.name if release is not None else None
         result = await _order(settings, UsePersona(command="persona", name=name, release=wanted))
     except Unavailable:
         _say("No daemon answers: the pointer alone was moved, and holds from its next start")

@@ -36,9 +36,9 @@ class Role:
 def choose(persona: Persona, release: str | None, store: ReleaseStore) -> Weights:
     """What `release` means: a name in the store, a PEFT directory (with a slash), or `base`.
 
-    None: the persona file's lora, else the current release, else the base model. Raises ConfigError.
+    None: the current release, else the persona file's lora, else the base model. Raises ConfigError.
     """
-    if release is None and persona.lora is not None:
+    if release is None and store.current(persona.name) is None and persona.lora is not None:
         release = str(persona.lora)
     if release == BASE:
         return Weights()

@@ -94,6 +94,9 @@ class Persona(_Table):
         (), description="words and phrases she does not say; a final * as in the block list"
     )
     safe_lines: tuple[Line, ...] = Field((), description="what she may say when a reply was held back")
+    canned: tuple[Line, ...] = Field(
+        (), description="what she says now and then while there is no engine to answer (`speech.canned_every_s`)"
+    )
     musings: tuple[Line, ...] = Field(
         (), description="directions that have her speak on her own when nobody writes; none: she does not"
     )
@@ -111,17 +114,17 @@ class Persona(_Table):
         ("en", "id"), description="codes of the languages she answers"
     )
     lora: Path | None = Field(
-        None, description="a PEFT directory, relative to this file; unset: her current release, else the base model"
+        None, description="a PEFT directory, relative to this file, until a release is current; unset: the base model"
     )
     voice: dict[str, Any] = Field({}, description="settings of the voice, for whoever speaks")
 
     @model_validator(mode="after")
     def _only_known_cues(self) -> Self:
-        lines = [*self.safe_lines, *(example.says for example in self.examples)]
+        lines = [*self.safe_lines, *self.canned, *(example.says for example in self.examples)]
         unknown = {cue for line in lines for cue in _CUE.findall(line)} - set(self.cues.names)
         if unknown:
             raise ValueError(
-                f"safe_lines and examples use cues that are not in cues.names: {', '.join(sorted(unknown))}"
+                f"safe_lines, canned and examples use cues that are not in cues.names: {', '.join(sorted(unknown))}"
             )
         return self
 

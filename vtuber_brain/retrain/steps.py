@@ -180,7 +180,7 @@ class Steps:
     def evaluate(self) -> None:
         """Candidate, current and base side by side."""
         task, parent = self.task, self._figures("planned")["parent"]
-        current = task.store.find(task.persona.name, parent).path if parent is not None else None
+        current = task.store.find(task.persona.name, parent).path if parent is not None else task.persona.lora
 
         def work(_: Path) -> Results:
             lora = self.journal.path("trained", "lora")
