@@ -20,11 +20,12 @@ DEMO = Path(__file__).parent.parent / "configs" / "demo.toml"
 
 @dataclass(slots=True)
 class Live:
-    """A running daemon: where to chat, its process id, and the seconds from its start until it could talk."""
+    """A running daemon: where to chat, its process id, the seconds until it could talk and until it was on the bus."""
 
     url: str
     pid: int
     ready_s: float
+    bus_s: float
 
 
 @contextlib.asynccontextmanager
@@ -43,12 +44,15 @@ async def demo(module: str = "vtuber_brain", **environment: str) -> AsyncIterato
             stderr=asyncio.subprocess.PIPE,
         )
         assert process.stderr is not None
+        bus_s = float("nan")
         async for line in process.stderr:
+            if b'"event": "bus_connected"' in line:
+                bus_s = time.perf_counter() - start_s
             if b'"event": "started"' in line:
                 break
         reading = asyncio.create_task(process.stderr.read())
         try:
-            yield Live(f"ws://127.0.0.1:{chat}/chat", process.pid, time.perf_counter() - start_s)
+            yield Live(f"ws://127.0.0.1:{chat}/chat", process.pid, time.perf_counter() - start_s, bus_s)
         finally:
             process.terminate()
             await process.wait()

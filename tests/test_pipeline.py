@@ -311,7 +311,7 @@ async def test_a_reply_fails_by_type_and_the_next_is_answered(pieces, reason, sa
     def script(request):
         return list(pieces) if "breaks" in request.messages[-1]["content"] else ["Fine."]
 
-    async with running(Brain(script)) as brain:
+    async with running(Brain(script, canned_every_s=0)) as brain:
         await brain.pipeline.receive(message("this breaks"))
         await brain.out.until(lambda out: out.of(Turn))
         await brain.pipeline.receive(message("next", author="bram"))

@@ -502,7 +502,7 @@ def test_check_shows_each_plugin_with_version_hooks_state_and_reason(tmp_path):
     plant(place, "viola", code=sink())
     config = tmp_path / "brain.toml"
     config.write_text(
-        f"[websocket]\nport = {free_port()}\n[bus]\nport = {free_port()}\n"
+        f"[control]\nport = 0\n[websocket]\nport = {free_port()}\n[bus]\nport = {free_port()}\n"
         "[plugins.bass]\n[plugins.cello]\n[plugins.viola]\n[plugins.drum]\n"
     )
     command = [sys.executable, "-m", "vtuber_brain", "check", "--config", str(config)]

@@ -1,4 +1,4 @@
-"""The systemd unit: systemd has nothing to say against it, and its patience fits the settings' defaults."""
+"""The systemd units: systemd has nothing to say against them, and their patience fits the settings' defaults."""
 
 import re
 import shutil
@@ -12,6 +12,10 @@ from pydantic import SecretStr
 from vtuber_brain.config import Settings, shipped
 
 UNIT = shipped("systemd", "vtuber-brain.service")
+NIGHT = shipped("systemd", "vtuber-brain-retrain.service")
+UNITS = [UNIT, NIGHT, shipped("systemd", "vtuber-brain-retrain.timer")]
+MOST_EXPOSED = 25
+"""What `systemd-analyze security` may give at most, in tenths."""
 
 
 @pytest.fixture
@@ -24,18 +28,58 @@ def directives() -> dict[str, list[str]]:
     return found
 
 
-def verify(folder: Path, text: str) -> str:
-    """What `systemd-analyze verify` has to say, with a program in place of ours, which is not installed here."""
-    unit = folder / UNIT.name
-    unit.write_text(re.sub(r"(?m)^ExecStart=\S+", f"ExecStart={sys.executable}", text))
-    told = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=60, check=False)
-    return told.stderr
+def planted(folder: Path, extra: str = "") -> list[Path]:
+    """The units in a folder, with a program in place of ours, which is not there; `extra` ends each service."""
+    for unit in UNITS:
+        text = re.sub(r"(?m)^(Exec(?:Start|Condition))=\S+", rf"\1={sys.executable}", unit.read_text())
+        (folder / unit.name).write_text(text + (extra if unit.suffix == ".service" else ""))
+    return [folder / unit.name for unit in UNITS]
 
 
-def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path):
-    if shutil.which("systemd-analyze"):  # where there is no systemd nobody can say
-        assert verify(tmp_path, UNIT.read_text()) == ""
-        assert "ProtectEverything" in verify(tmp_path, UNIT.read_text() + "\n[Service]\nProtectEverything=yes\n")
+def analyze(*words: object) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="where there is no systemd nobody can say")
+class TestWhatSystemdSays:
+    def test_nothing_is_wrong_with_the_units(self, tmp_path):
+        assert [analyze("verify", unit).stderr for unit in planted(tmp_path)] == ["", "", ""]
+        wrong = planted(tmp_path, "\n[Service]\nProtectEverything=yes\n")
+        assert "ProtectEverything" in analyze("verify", wrong[0]).stderr
+
+    @pytest.mark.parametrize("number", [0, 1])
+    def test_little_is_exposed(self, number, tmp_path):
+        unit = planted(tmp_path)[number]
+        words = ["security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSED}", unit]
+        told = analyze(*words)
+        assert told.returncode == 0, told.stdout
+        unit.write_text(unit.read_text().replace("SystemCallFilter=", "#SystemCallFilter="))
+        assert analyze(*words).returncode != 0
+
+    def test_the_night_has_a_time_that_systemd_understands(self):
+        (when,) = re.findall(r"(?m)^OnCalendar=(.*)$", UNITS[2].read_text())
+        assert "04:30:00" in analyze("calendar", when).stdout
+
+
+def test_the_night_gives_way_and_is_left_out_while_a_stream_is_live():
+    text = NIGHT.read_text()
+    assert re.search(r"(?m)^ExecCondition=\S+/vtuber-brain off-air ", text)
+    assert {"Nice=19", "IOSchedulingClass=idle", "CPUWeight=10"} <= set(text.splitlines())
+    assert {"Persistent=true", "RandomizedDelaySec=20min"} <= set(UNITS[2].read_text().splitlines())
+
+
+def test_both_services_are_hardened_alike():
+    def hardening(unit: Path) -> list[str]:
+        lines = unit.read_text().partition("[Service]")[2].partition("[Install]")[0].splitlines()
+        return [line for line in lines[lines.index("DeviceAllow=char-nvidia* rw") :] if line and line[0] != "#"]
+
+    assert hardening(UNIT) == hardening(NIGHT)
+    assert len(hardening(UNIT)) > 15
+
+
+def test_the_watchdog_has_time_for_what_may_block_for_a_moment(directives):
+    assert directives["WatchdogSec"] == ["30"]
 
 
 def test_it_waits_for_ready_and_reloads_by_hangup(directives):

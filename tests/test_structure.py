@@ -21,24 +21,81 @@ MAX_LINES = 300
 LAYERS: list[set[str]] = [
     {"messages", "errors"},
     {"config", "runtime", "plugin_api"},
-    {"chat", "sentiment", "context", "speech", "bus", "releases", "transcripts", "plugins", "engine", "models"},
+    {
+        "chat",
+        "sentiment",
+        "context",
+        "speech",
+        "bus",
+        "releases",
+        "transcripts",
+        "plugins",
+        "engine",
+        "models",
+        "control",
+    },
     {"pipeline"},
     {"app"},
     {"cli"},
 ]
 ROOM_OF = {
-    **dict.fromkeys(["environment", "sections"], "config"),
+    "control_sections": "config",
+    "playback": "pipeline",
+    **dict.fromkeys(["controls", "desk", "own_blocklist"], "app"),
+    "top": "cli",
+    **dict.fromkeys(["environment", "night_sections", "sections"], "config"),
     "manifests": "plugins",
     **dict.fromkeys(
-        ["cast", "crowd", "door", "floor", "gate", "holds", "publisher", "replies", "roles", "silence", "thoughts"],
+        [
+            "canned",
+            "cast",
+            "crowd",
+            "door",
+            "floor",
+            "gate",
+            "holds",
+            "publisher",
+            "replies",
+            "roles",
+            "sentry",
+            "silence",
+            "thoughts",
+        ],
         "pipeline",
     ),
-    **dict.fromkeys(["assembly", "check", "commands", "judging", "parts", "plan", "rehearsal"], "app"),
+    **dict.fromkeys(
+        [
+            "assembly",
+            "backing",
+            "check",
+            "commands",
+            "installing",
+            "judging",
+            "openness",
+            "parts",
+            "plan",
+            "rehearsal",
+            "reloading",
+            "supply",
+        ],
+        "app",
+    ),
     **dict.fromkeys(["__main__", "console", "console_scores", "night", "stage", "twitch_commands"], "cli"),
-    **dict.fromkeys(["filter_commands", "orders", "release_commands", "transcript_commands"], "cli"),
+    "console_measured": "cli",
+    **dict.fromkeys(
+        [
+            "filter_commands",
+            "nightly_commands",
+            "orders",
+            "release_commands",
+            "service_commands",
+            "transcript_commands",
+        ],
+        "cli",
+    ),
 }
 DAEMON_ENGINE = {"engine", "engine.api", "engine.wire", "engine.client"} | {
-    f"engine.{name}" for name in ("remote", "chunks", "endpoints", "scripted", "served", "server")
+    f"engine.{name}" for name in ("remote", "chunks", "endpoints", "gauges", "scripted", "served", "server")
 }
 RETRAIN_USES = {"transcripts", "context", "engine", "sentiment", "speech", "releases", "retrain"}
 HEAVY = {"torch", "transformers", "peft", "tokenizers", "safetensors", "gguf", "accelerate"}
@@ -96,7 +153,11 @@ def layer(module: str) -> int:
 def beside(module: str) -> bool:
     """Whether the module belongs to a child process or to the nightly run: where torch may live."""
     top = room(module)
-    return top == "retrain" or module in {"sentiment.model", "sentiment.worker"} or (top == "engine" and module not in DAEMON_ENGINE)
+    return (
+        top == "retrain"
+        or module in {"sentiment.model", "sentiment.worker"}
+        or (top == "engine" and module not in DAEMON_ENGINE)
+    )
 
 
 DAEMON = sorted(module for module in MODULES if module and not beside(module))

@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import gc
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,19 +19,23 @@ from vtuber_brain.cast import Cast
 from vtuber_brain.chat.websocket import WebSocketChat
 from vtuber_brain.commands import Commands
 from vtuber_brain.context.personas import Persona
-from vtuber_brain.errors import ConfigError, Refused, Unavailable
+from vtuber_brain.controls import Controls
+from vtuber_brain.desk import Rooms, overall
+from vtuber_brain.errors import ConfigError, Unavailable
 from vtuber_brain.messages import Event, Incoming
 from vtuber_brain.plan import Plan, make_plan, rules_for
 from vtuber_brain.plugin_api import Sink, Source
 from vtuber_brain.plugins import Plugins
 from vtuber_brain.publisher import Publisher
-from vtuber_brain.runtime import notify
+from vtuber_brain.reloading import needs_restart
+from vtuber_brain.runtime import notify, signals, watchdog
 from vtuber_brain.runtime.child import State
 from vtuber_brain.runtime.health import Health
 from vtuber_brain.runtime.metrics import Metrics
-from vtuber_brain.runtime.retry import backoff
 from vtuber_brain.sections import BusSettings
 from vtuber_brain.sentiment.judge import Judge
+from vtuber_brain.sentry import Sentry
+from vtuber_brain.supply import Supply
 from vtuber_brain.transcripts.store import Transcripts
 
 log = structlog.get_logger(__name__)
@@ -99,7 +102,8 @@ class App:
         ask = self._classifier.mood if self._classifier is not None else None
         self._judge = Judge(settings.sentiment, plan.rules, ask, metrics, plugins.judges, plan.persona.filter)
         self._twitch = parts.twitch(settings.twitch, metrics, self._health)
-        own_sinks: list[Sink] = [self._bus, *([self._chat] if self._chat is not None else [])]
+        self._controls = Controls(plan, metrics)
+        own_sinks: list[Sink] = [self._bus, *([self._chat] if self._chat is not None else []), *self._controls.sinks]
         own_sinks += [chat.replies for chat in self._twitch if chat.replies is not None]
         self._publisher = Publisher(self._record, own_sinks, metrics, plugins.sinks)
         self._cast = Cast(
@@ -122,36 +126,53 @@ class App:
             recalls=plugins.recalls,
             on_pause=lambda up, reason: self._health.set("gate", up, reason),
         )
+        self._sentry = Sentry(plan.releases, self._cast, self._health)
+        own_sinks.append(self._sentry)  # last, for it needs the cast
         self._recorder = parts.recorder(settings.chat.record, metrics, self._health)
         receive = self._pipeline.receive
-        self._deliver = self._recorder.before(receive) if self._recorder is not None else receive
+        self._supply = Supply(self._recorder.before(receive) if self._recorder is not None else receive, self._health)
+        self._progress = parts.progress(self._bus, self._engine, self._classifier, self._supply)
+        self._is_ready = False
         self._commands = Commands(
             self._pipeline, self._cast, self._engine, drain_s=settings.speech.drain_s, reload=self._reload
+        )
+        self._controls.open(
+            Rooms(self._pipeline, self._cast, self._engine, self._health, metrics),
+            self._commands,
+            relist=lambda: self._judge_as(self._cast.on_stage.persona),
+            on_change=self._show_status,
+            children={"engine": self._engine, "classifier": self._classifier},
         )
 
     async def run(self, on_started: OnStarted) -> None:
         """Start every part, serve until told to stop, drain, and stop them."""
-        stop = asyncio.Event()
         web: list[Source] = [self._chat] if self._chat is not None else []
         sources: list[Source] = [*web, *self._twitch, *self._plugins.sources]
-        with _signals(stop, self._hang_up):
+        with signals.heeded() as told:
             async with asyncio.TaskGroup() as group:
+                children = [group.create_task(self._engine.run(), name="engine")]
                 running = [
                     group.create_task(self._bus.run(), name="bus"),
-                    group.create_task(self._engine.run(), name="engine"),
                     group.create_task(self._publisher.run(), name="publisher"),
+                    group.create_task(self._controls.run(), name="control"),
                     group.create_task(self._pipeline.run(), name="pipeline"),
-                    *(group.create_task(self._supply(source), name=f"source-{source.name}") for source in sources),
+                    group.create_task(self._sentry.run(), name="sentry"),
+                    group.create_task(watchdog.feed(self._progress), name="watchdog"),
+                    group.create_task(self._heed(told.reload), name="reload"),
+                    *(group.create_task(self._supply.keep(source), name=f"source-{source.name}") for source in sources),
                 ]
                 if self._classifier is not None:
-                    running.append(group.create_task(self._classifier.run(), name="classifier"))
+                    children.append(group.create_task(self._classifier.run(), name="classifier"))
                 if self._recorder is not None:
                     running.append(group.create_task(self._recorder.run(), name="recording"))
                 running.append(group.create_task(self._announce(on_started), name="announce"))
-                await stop.wait()
-                await self._drain()
-                for part in running:
+                await told.stop.wait()
+                await self._drain(told)
+                for part in [*running, *children]:
                     part.cancel()
+                await told.unless_hurried(asyncio.wait(children))
+                for child in children:  # a second time: then they are killed without being asked
+                    child.cancel()
 
     async def _announce(self, on_started: OnStarted) -> None:
         """Say that she can talk: to systemd, and to the terminal."""
@@ -176,58 +197,58 @@ class App:
                 plugins=[status.name for status in self._plugins.statuses if status.state == "on"],
             )
         )
+        self._is_ready = True
         notify.ready()
         log.info("started", persona=role.persona.name, release=role.release, **facts)
 
-    async def _drain(self) -> None:
+    async def _drain(self, told: signals.Signals) -> None:
+        """Let what is being said come to its end, and everybody hear of it; a second signal cuts that short."""
         notify.stopping()
-        log.info("draining", patience_s=self._plan.settings.speech.drain_s)
-        await self._pipeline.drain(self._plan.settings.speech.drain_s)
-        await self._bus.drain(BUS_DRAIN_S)
+        patience_s = self._plan.settings.speech.drain_s
+        log.info("draining", patience_s=patience_s)
+        await told.unless_hurried(self._pipeline.drain(patience_s))
+        if told.hurry.is_set():
+            log.warning("drain_cut_short")
+            await self._pipeline.drain(0)
+        await told.unless_hurried(self._bus.drain(BUS_DRAIN_S))
 
-    def _reload(self) -> list[str]:
-        """Take over the persona, the lists and the thresholds; returns the changed sections that need a restart.
+    async def _reload(self) -> list[str]:
+        """Take over the persona, the lists, the thresholds, plugins' settings; returns what needs a restart for it.
 
-        Raises ConfigError, and everything is as it was.
+        Sources that were given up are tried again. Raises ConfigError, and everything is as it was.
         """
-        notify.reloading()
+        if self._is_ready:
+            notify.reloading()
         before = self._sentiment
         try:
             plan = make_plan(self._config)
             self._sentiment = plan.settings.sentiment
             self._cast.reread(plan.settings.persona)
+            unreached = await self._plugins.reload(plan.settings.plugins)
         except ConfigError as error:
             self._sentiment = before
             log.error("reload_refused", problems=[str(problem) for problem in error.problems])
             raise
         else:
-            needs_restart = _needs_restart(self._plan, plan)
-            log.info("reloaded", needs_restart=needs_restart)
-            return needs_restart
+            self._supply.try_again()
+            changed = needs_restart(self._plan, plan, unreached)
+            log.info("reloaded", needs_restart=changed)
+            return changed
         finally:
-            notify.ready()
+            if self._is_ready:
+                notify.ready()
 
-    def _hang_up(self) -> None:
-        with contextlib.suppress(ConfigError):  # it is in the log
-            self._reload()
+    async def _heed(self, hang_up: asyncio.Event) -> None:
+        """Reload at every SIGHUP."""
+        while True:
+            await hang_up.wait()
+            hang_up.clear()
+            with contextlib.suppress(ConfigError):  # it is in the log
+                await self._reload()
 
     def _judge_as(self, persona: Persona) -> None:
         """Judge by this persona's lists and thresholds, read anew. Raises ConfigError, and nothing has changed."""
         self._judge.use(self._sentiment, rules_for(self._sentiment, persona), persona.filter)
-
-    async def _supply(self, source: Source) -> None:
-        """Keep a source running; one that is refused for good is given up, and the operator told."""
-        pauses = backoff(1, 30)
-        while True:
-            try:
-                await source.run(self._deliver)
-            except Unavailable as error:
-                self._health.set(source.name, False, str(error))
-            except Refused as error:
-                self._health.set(source.name, False, str(error))
-                log.error("source_given_up", source=source.name, reason=str(error))
-                return
-            await asyncio.sleep(next(pauses))
 
     async def _record(self, *events: Incoming | Event) -> None:
         if self._transcripts is not None:
@@ -238,21 +259,18 @@ class App:
                 self._health.set("transcripts", failing is None, failing or "")
 
     async def _hear_playback(self, playback: topics.Playback) -> None:
+        self._controls.playback.heard(playback.reply_id, playback.seq, playback.state)
         with contextlib.suppress(Unavailable):
             if self._transcripts is not None:
                 await self._transcripts.playback(playback.reply_id, playback.seq, playback.state, playback.at)
             await self._pipeline.hear(playback.reply_id, playback.seq, playback.state)
 
     async def _obey(self, command: Control) -> ControlResult:
-        try:
-            return await self._commands.obey(command)
-        finally:
-            self._show_status()
+        return await self._controls.desk.obey(command)
 
     def _show_status(self) -> None:
         down, role = self._health.down, self._cast.on_stage
-        awake: topics.State = "muted" if self._pipeline.muted else "degraded" if down else "online"
-        state: topics.State = "asleep" if self._pipeline.asleep else awake
+        state: topics.State = overall(self._pipeline, self._health)
         self._bus.set_status(
             topics.Status(state=state, persona=role.persona.name, release=role.release, engine=self._engine.state)
         )
@@ -267,24 +285,3 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
-
-
-@contextlib.contextmanager
-def _signals(stop: asyncio.Event, reload: Callable[[], None]) -> Iterator[None]:
-    """SIGTERM and SIGINT set `stop`, SIGHUP calls `reload`; as before afterwards."""
-    loop = asyncio.get_running_loop()
-    handlers = {signal.SIGTERM: stop.set, signal.SIGINT: stop.set, signal.SIGHUP: reload}
-    for number, handler in handlers.items():
-        loop.add_signal_handler(number, handler)
-    try:
-        yield
-    finally:
-        for number in handlers:
-            loop.remove_signal_handler(number)
-
-
-def _needs_restart(old: Plan, new: Plan) -> list[str]:
-    """The changed sections that a reload does not reach."""
-    reached = {"sentiment"} | ({"persona"} if old.persona.name == new.persona.name else set())
-    sections = set(type(old.settings).model_fields) - reached
-    return sorted(name for name in sections if getattr(old.settings, name) != getattr(new.settings, name))

@@ -76,6 +76,11 @@ class Cast:
             await self._pin_if_possible(self.on_stage)
         self._opened.set()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody is on stage."""
+        return self._opened.is_set()
+
     async def opened(self) -> None:
         """Wait for the end of `open`."""
         await self._opened.wait()

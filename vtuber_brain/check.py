@@ -9,14 +9,18 @@ from typing import Literal
 from vtuber_brain.bus.broker import broker_problem
 from vtuber_brain.bus.connection import broker_answers
 from vtuber_brain.chat.record import length
+from vtuber_brain.config import state_dir
+from vtuber_brain.control.tokens import FILE
 from vtuber_brain.errors import ConfigError, Problem, Refused, Unavailable
+from vtuber_brain.openness import open_to_others
 from vtuber_brain.plan import Plan, make_plan
 from vtuber_brain.plugins import Plugins
 from vtuber_brain.roles import choose
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sections import BusSettings
 
-State = Literal["ok", "off", "wrong"]
+State = Literal["ok", "off", "open", "wrong"]
+"""`open`: it would work, and others of the machine may read or change what they should not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,11 @@ async def findings(config: Path | None) -> list[Finding]:
         _classifier(plan),
         _transcripts(plan.transcripts),
         _chat(plan),
+        _control(plan),
         _recording(plan.settings.chat.record),
         await _bus(settings.bus),
         *await _plugins(plan),
+        *_permissions(config, plan.transcripts),
     ]
 
 
@@ -110,6 +116,17 @@ def _chat(plan: Plan) -> Finding:
     return Finding("chat", "ok", f"ws://{chat.host}:{chat.port}/chat{' (token)' if chat.token else ''}")
 
 
+def _control(plan: Plan) -> Finding:
+    control = plan.settings.control
+    if not control.enabled:
+        return Finding("control", "off", "control.enabled is false")
+    problem = _taken(control.host, control.port, "control.port")
+    if problem is not None:
+        return Finding("control", "wrong", str(problem))
+    kept = f"the owner's token is in {state_dir() / FILE}" if control.owner_token is None else "tokens of the settings"
+    return Finding("control", "ok", f"http://{control.host}:{control.port} ({kept})")
+
+
 async def _bus(bus: BusSettings) -> Finding:
     where = f"mqtt://{bus.host}:{bus.port}"
     if bus.broker == "embedded":
@@ -133,6 +150,11 @@ async def _plugins(plan: Plan) -> list[Finding]:
         )
         for one in (await Plugins.load(plan.settings.plugins, Metrics())).statuses
     ]
+
+
+def _permissions(config: Path | None, transcripts: Path | None) -> list[Finding]:
+    found = list(open_to_others(config, state_dir(), state_dir() / "plugins", transcripts))
+    return [Finding("permissions", "open", what) for what in found] or [Finding("permissions", "ok", str(state_dir()))]
 
 
 def _taken(host: str, port: int, setting: str) -> Problem | None:

@@ -28,6 +28,7 @@ CHAT_URL = "ws://127.0.0.1:8766/chat"
 
 app = App(name="vtuber-brain", help="The brain of a VTuber as a service.")
 models = App(name="models", help="The bundled models.")
+app.command("vtuber_brain.top:top", name="top", help="How she is, live, from the control API.")
 app.command("vtuber_brain.twitch_commands:twitch", name="twitch", help="The accounts in Twitch's chat.")
 app.command("vtuber_brain.filter_commands:filter_", name="filter", help="What is held for a human, and the lists.")
 app.command("vtuber_brain.stage:persona", name="persona", help="Who is on stage in the running daemon.")
@@ -61,6 +62,7 @@ def run(*, config: Config = None) -> None:
 
     plan = make_plan(config)
     logs.setup(plan.settings.logs.level, plan.settings.logs.format, secrets(plan.settings))
+    logs.take_over()
     asyncio.run(daemon.run(plan, config, welcome))
 
 

@@ -1,6 +1,7 @@
-"""What the operator can order over the bus, and what each order does. One at a time; the bus sees to that."""
+"""What the operator can order over the bus, and what each order does. In which turn, the desk decides (desk.py)."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from vtuber_brain.bus import control
@@ -17,10 +18,17 @@ class Commands:
     """Obeys. What a command raises is answered by the bus with the code `failed` and the reason."""
 
     def __init__(
-        self, pipeline: Pipeline, cast: Cast, engine: Engine, *, drain_s: float, reload: Callable[[], list[str]]
+        self,
+        pipeline: Pipeline,
+        cast: Cast,
+        engine: Engine,
+        *,
+        drain_s: float,
+        reload: Callable[[], Awaitable[list[str]]],
     ) -> None:
         self._pipeline, self._cast, self._engine, self._drain_s = pipeline, cast, engine, drain_s
         self._reload = reload
+        self._sayings: set[asyncio.Task[tuple[str, ...]]] = set()
 
     async def obey(self, command: Control) -> ControlResult:
         """Do it and say how it went. Raises BrainError."""
@@ -38,15 +46,30 @@ class Commands:
         match command:
             case control.Mute():
                 self._pipeline.mute()
+                for saying in self._sayings:
+                    saying.cancel()
             case control.Unmute():
                 self._pipeline.unmute()
             case control.Skip():
                 if not self._pipeline.skip():
                     return answer(command, "nothing_to_skip", "nobody is speaking")
             case control.Say(text=text):
-                if reasons := await self._pipeline.say(text):
-                    return answer(command, "denied", ", ".join(reasons))
+                return await self._say(command, text)
         return answer(command)
+
+    async def _say(self, command: Control, text: str) -> ControlResult:
+        """Words that still wait for the floor when she is muted are not said."""
+        saying = asyncio.create_task(self._pipeline.say(text), name="say")
+        self._sayings.add(saying)
+        try:
+            await asyncio.wait({saying})
+        finally:
+            self._sayings.discard(saying)
+            saying.cancel()
+        if saying.cancelled():
+            return answer(command, "muted", "she was muted before she could say it")
+        reasons = saying.result()
+        return answer(command, "denied", ", ".join(reasons)) if reasons else answer(command)
 
     async def _rest(self, command: Control) -> ControlResult:
         if isinstance(command, control.Sleep):
@@ -65,7 +88,7 @@ class Commands:
             case control.Deny(message_id=message_id, source=source):
                 found = await door.deny(message_id, source)
             case control.Reload():
-                return answer(command, data={"needs_restart": self._reload()})
+                return answer(command, data={"needs_restart": await self._reload()})
             case _:
                 return answer(command, data={"held": [_shown(held) for held in door.held()]})
         return answer(command) if found else answer(command, "not_held", "no message of this id waits for a decision")

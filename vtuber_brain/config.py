@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from vtuber_brain import environment
+from vtuber_brain.control_sections import ControlSettings
 from vtuber_brain.environment import ENV_DELIMITER, ENV_PREFIX
 from vtuber_brain.errors import ConfigError, Problem
 from vtuber_brain.night_sections import RetrainSettings
@@ -41,7 +42,6 @@ from vtuber_brain.sections import (
     TwitchSettings,
     WebSocketSettings,
 )
-from vtuber_brain.control_sections import ControlSettings
 
 MIN_TOKEN_CHARS = 16
 """Of a token that guards an address which others can reach."""

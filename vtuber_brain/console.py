@@ -12,7 +12,7 @@ from vtuber_brain.app import Started
 from vtuber_brain.check import Finding
 from vtuber_brain.errors import Problem
 
-_COLOURS = {"ok": "green", "off": "dim", "wrong": "bold red"}
+_COLOURS = {"ok": "green", "off": "dim", "open": "yellow", "wrong": "bold red"}
 
 
 def welcome(started: Started) -> None:

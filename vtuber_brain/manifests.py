@@ -1,6 +1,7 @@
 """Which plugins there are, and whether they fit this program: all that plugin.toml tells. Never imports a plugin."""
 
 import importlib.util
+import stat
 import tomllib
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -117,6 +118,8 @@ def _read(found: Found) -> Found:
     try:
         table = tomllib.loads((found.folder / "plugin.toml").read_text(encoding="utf-8"))
         manifest = Manifest.model_validate(table)
+        if any(path.stat().st_mode & stat.S_IWOTH for path in (found.folder, *found.folder.glob("*.py"))):
+            return replace(found, fault=f"anybody may write into it: chmod -R go-w {found.folder}")
     except OSError as error:
         return replace(found, fault=f"plugin.toml: {error.strerror}")
     except ValidationError as error:

@@ -12,6 +12,9 @@ Scope = Literal["message", "author", "all"]
 Outcome = Literal["spoken", "cut", "retracted", "refused", "failed"]
 
 MONEY_KINDS: frozenset[Kind] = frozenset({"cheer", "sub", "gift", "raid", "redeem"})
+CANNED = "canned"
+"""Why a reply failed in whose place a line was said that was written beforehand: nobody is to learn from that."""
+
 _UNIT_WORTH: Mapping[str, float] = {"cheer": 1, "sub": 300, "gift": 300, "raid": 10, "redeem": 1}
 
 

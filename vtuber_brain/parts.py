@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from vtuber_brain.bus.broker import EmbeddedBroker
+from vtuber_brain.bus.mqtt import MqttBus
 from vtuber_brain.chat.record import Recorder
 from vtuber_brain.engine.api import Engine, OnState
 from vtuber_brain.engine.client import LocalEngine
@@ -16,11 +17,19 @@ from vtuber_brain.runtime.child import State
 from vtuber_brain.runtime.health import Health
 from vtuber_brain.runtime.lease import LIVE, held
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.runtime.watchdog import Progress
 from vtuber_brain.sections import BusSettings, TwitchSettings
 from vtuber_brain.sentiment.classifier import Classifier
+from vtuber_brain.supply import Supply
 from vtuber_brain.transcripts.store import Transcripts
 
 log = structlog.get_logger(__name__)
+
+CHILD_STUCK_S = 10.0
+"""How long after its own deadlines the supervision of a child may have done nothing."""
+
+DELIVERY_STUCK_S = 60.0
+"""How long one message may take into the inbox and the transcripts."""
 
 if TYPE_CHECKING:
     from vtuber_brain.chat.twitch.source import TwitchChat
@@ -57,6 +66,18 @@ def twitch(settings: TwitchSettings, metrics: Metrics, health: Health) -> "list[
     from vtuber_brain.chat.twitch.source import TwitchChat
 
     return [TwitchChat(settings, metrics, health.set)]
+
+
+def progress(bus: MqttBus, engine: Engine, classifier: Classifier | None, supply: Supply) -> Progress:
+    """Whose getting on the watchdog waits for."""
+    found = Progress()
+    found.watch("bus", bus.busy.stuck_s, bus.patience_s)
+    found.watch("sources", supply.busy.stuck_s, DELIVERY_STUCK_S)
+    if isinstance(engine, LocalEngine):
+        found.watch("engine", engine.stuck_s, CHILD_STUCK_S)
+    if classifier is not None:
+        found.watch("classifier", classifier.stuck_s, CHILD_STUCK_S)
+    return found
 
 
 @contextlib.asynccontextmanager

@@ -64,6 +64,16 @@ class Pipeline:
         self._silence = Silence(settings.speech.idle_s, settings.speech.idle_times, now_s)
         self._musings = itertools.count()
 
+    @property
+    def thoughts(self) -> list[Thought]:
+        """The replies on their way."""
+        return list(self._thoughts.values())
+
+    @property
+    def speaking(self) -> Thought | None:
+        """The one that has the floor."""
+        return self._mouth.speaking
+
     async def receive(self, incoming: Incoming) -> None:
         """What a source delivers. Returns once it is stored; raises Unavailable, having taken it in, if it is not."""
         if isinstance(incoming, Retraction):

@@ -9,6 +9,7 @@ from vtuber_brain import models
 from vtuber_brain.config import Settings, load, state_dir
 from vtuber_brain.context.personas import Persona, load_persona
 from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.own_blocklist import own_list
 from vtuber_brain.releases.store import ReleaseStore
 from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment.rules import RuleSet
@@ -70,9 +71,13 @@ def make_plan(config: Path | None) -> Plan:
 
 
 def rules_for(sentiment: SentimentSettings, persona: Persona | None) -> RuleSet:
-    """The rules of the settings with the persona's own lists and languages, all files read anew. Raises ConfigError."""
+    """The rules of the settings with the persona's own lists and languages, all files read anew. Raises ConfigError.
+
+    Where the settings name no block list, the operator's own one in the state folder counts beside the one that ships.
+    """
+    own = own_list(sentiment)
+    added = own if own != sentiment.blocklist and own.exists() else None
     if persona is None:
-        return RuleSet.load(sentiment)
-    return RuleSet.load(
-        sentiment, blocklist=persona.blocklist, allowlist=persona.allowlist, languages=persona.languages
-    )
+        return RuleSet.load(sentiment, own=added)
+    lists = {"blocklist": persona.blocklist, "allowlist": persona.allowlist, "own": added}
+    return RuleSet.load(sentiment, languages=persona.languages, **lists)

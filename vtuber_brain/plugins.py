@@ -40,6 +40,9 @@ from vtuber_brain.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
+Reload = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
+"""A plugin's `async def reload(settings)`: takes over changed settings while it runs. A plugin may be without."""
+
 
 @dataclass
 class Plugins:
@@ -51,6 +54,9 @@ class Plugins:
     sinks: list[Sink] = field(default_factory=list)
     guards: list[Guard] = field(default_factory=list)
     set_up: list[PluginStatus] = field(default_factory=list)
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reloads: dict[str, Reload] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
 
     @classmethod
     async def start(
@@ -79,7 +85,7 @@ class Plugins:
     ) -> Self:
         """Set up, one by one, what has a table in `turned_on` (its settings). Never raises for a plugin's sake."""
         places, limits = folders() if places is None else places, limits or Limits()
-        plugins = cls()
+        plugins = cls(settings={name: dict(table) for name, table in turned_on.items()}, limits=limits)
         for found in find(places, turned_on):
             status = found.status(found.name in turned_on)
             if status.state == "on":
@@ -89,6 +95,29 @@ class Plugins:
                 metrics.up.labels(f"plugin_{status.name}").set_function(partial(plugins._is_up, status.name))
             plugins.set_up.append(status)
         return plugins
+
+    async def reload(self, turned_on: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Hand changed settings to the plugins that can take them over; the names of those they did not reach.
+
+        One that fails keeps what it had, and is among them.
+        """
+        unreached = [name for name in {*self.settings, *turned_on} if (name in self.settings) != (name in turned_on)]
+        changed = [name for name, table in turned_on.items() if name in self.settings and table != self.settings[name]]
+        for name in changed:
+            problem = await self._handed_over(name, dict(turned_on[name])) if name in self.reloads else "it cannot"
+            if problem is None:
+                self.settings[name] = dict(turned_on[name])
+            else:
+                log.warning("plugin_not_reloaded", plugin=name, reason=problem)
+                unreached.append(name)
+        return unreached
+
+    async def _handed_over(self, name: str, settings: dict[str, Any]) -> str | None:
+        call = partial(self.reloads[name], settings)
+        outcome = await bounded(call, self.limits.setup_s, self.limits.grace_s, lambda _step_s: None)
+        if outcome.late is None and outcome.error is None:
+            return None
+        return told(outcome, self.limits.setup_s, with_words=True)
 
     @property
     def statuses(self) -> list[PluginStatus]:
@@ -108,7 +137,7 @@ class Plugins:
     async def _turn_on(
         self,
         status: PluginStatus,
-        setup: "Callable[[OnePluginsRegistry], Coroutine[Any, Any, None]]",
+        setup: "Callable[[OnePluginsRegistry], Coroutine[Any, Any, Reload | None]]",
         metrics: Metrics,
         limits: Limits,
     ) -> PluginStatus:
@@ -119,6 +148,8 @@ class Plugins:
             metrics.errors.labels(f"plugin_{status.name}").inc()
             reason = told(outcome, limits.setup_s, with_words=True)
             return replace(status, state="failed", detail=f"its setup failed: {reason}")
+        if outcome.value is not None:
+            self.reloads[status.name] = outcome.value
         for kind in ("sources", "judges", "recalls", "sinks", "guards"):
             getattr(self, kind).extend(getattr(registry.added, kind))
         return status
@@ -231,7 +262,7 @@ class OnePluginsRegistry:
         return guard
 
 
-async def _set_up(found: Found, settings: dict[str, Any], registry: OnePluginsRegistry) -> None:
+async def _set_up(found: Found, settings: dict[str, Any], registry: OnePluginsRegistry) -> Reload | None:
     # In a thread, because an import may take long, or for ever.
     module = await in_thread(partial(_attempt, found))
     if isinstance(module, BaseException):
@@ -240,6 +271,8 @@ async def _set_up(found: Found, settings: dict[str, Any], registry: OnePluginsRe
     if not inspect.iscoroutinefunction(setup):
         raise Refused("it has no `async def setup(registry, settings)`")
     await setup(registry, settings)
+    reload = getattr(module, "reload", None)
+    return reload if inspect.iscoroutinefunction(reload) else None
 
 
 def _attempt(found: Found) -> ModuleType | BaseException:

@@ -9,13 +9,14 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 
 import structlog
 
+from vtuber_brain.canned import Canned, LineInstead
 from vtuber_brain.cast import UNKNOWN_LORA, Cast
 from vtuber_brain.engine.api import Engine, Request
 from vtuber_brain.engine.wire import Done, Sampling
 from vtuber_brain.errors import EngineDown, RequestFailed
 from vtuber_brain.floor import Floor, Priority
 from vtuber_brain.gate import Gate
-from vtuber_brain.messages import ChatMessage, Cue, Mood, Turn, Utterance
+from vtuber_brain.messages import CANNED, ChatMessage, Cue, Mood, Turn, Utterance
 from vtuber_brain.publisher import Publisher
 from vtuber_brain.runtime.clock import now_s, unix_s
 from vtuber_brain.runtime.metrics import Metrics
@@ -50,6 +51,7 @@ class Mouth:
         self.gate = gate
         self._engine, self._model, self._publisher = engine, model, publisher
         self._floor = Floor()
+        self._canned = Canned(settings.canned_every_s, now_s)
 
     async def answer(self, thought: Thought, prompt: list[dict[str, str]]) -> Turn:
         """Think and speak; whatever ends it becomes the turn's outcome. After it, the thought cannot be stopped.
@@ -103,7 +105,7 @@ class Mouth:
         return reasons
 
     async def _speak_or_stand_in(self, thought: Thought, prompt: list[dict[str, str]]) -> None:
-        """Where the gate kept a sentence back, a safe line of the persona's is tried at the same gate."""
+        """Where the gate kept a sentence back, or there is no engine, a line of the persona's is tried at the gate."""
         try:
             await self._speak_or_retry(thought, prompt)
         except Withheld:
@@ -112,11 +114,18 @@ class Mouth:
                 with contextlib.suppress(Stopped):
                     await self._speak(thought, self._safe_words(thought))
             raise
+        except EngineDown as down:
+            line = down.line if isinstance(down, LineInstead) else self._canned.take(thought.role.persona)
+            if thought.said or line is None:
+                raise
+            thought.standing_in = True
+            await self._speak(thought, _written(line))
+            raise Stopped("failed", CANNED) from None
 
     async def _speak_or_retry(self, thought: Thought, prompt: list[dict[str, str]]) -> None:
         """Ask once more when the engine dies, or has lost the lora, before anything was said; wait while it starts."""
         for is_last in (False, True):
-            await self._in_time(thought, self._engine.wait_ready)
+            await self._in_time(thought, lambda: self._canned.until_ready(self._engine, thought.role.persona))
             try:
                 await self._speak(thought, self._words(thought, prompt))
             except EngineDown:
@@ -165,9 +174,9 @@ class Mouth:
                     self.note(thought, "first_token")
                     yield piece
 
-    async def _safe_words(self, thought: Thought) -> AsyncGenerator[str, None]:
+    def _safe_words(self, thought: Thought) -> AsyncGenerator[str, None]:
         lines = thought.role.persona.safe_lines
-        yield lines[int(thought.reply_id, 16) % len(lines)]
+        return _written(lines[int(thought.reply_id, 16) % len(lines)])
 
     async def _say(
         self, thought: Thought, line: Line, floor: contextlib.AsyncExitStack, *, final: bool = False
@@ -274,6 +283,10 @@ class Mouth:
             facts=thought.facts,
             prompted_at=thought.prompted_at,
         )
+
+
+async def _written(line: str) -> AsyncGenerator[str, None]:
+    yield line
 
 
 def _is_unfinished(sentence: str) -> bool:

@@ -261,9 +261,10 @@ class SpeechSettings(Section):
     interrupt_worth: float = Field(1000, gt=0, description="worth in bits from which an event cuts the running reply")
     max_refusals: Count = Field(3, description="sentences refused in a row after which she pauses, and says so")
     refusal_pause_s: Seconds = Field(60, description="how long that pause is; `unmute` ends it")
-    idle_s: float = Field(
-        90, ge=0, description="after so long without chat or speech she speaks on her own; 0: never"
+    canned_every_s: float = Field(
+        30, ge=0, description="while there is no engine, a persona's canned line at most so often; 0: none"
     )
+    idle_s: float = Field(90, ge=0, description="after so long without chat or speech she speaks on her own; 0: never")
     idle_times: Count = Field(3, description="how often in a row she does so while nobody writes")
     drain_s: Seconds = Field(5, description="how long a running reply may go on after SIGTERM")
 

@@ -29,6 +29,26 @@ async def test_commands_are_obeyed_in_order_and_each_is_answered_once(broker):
         ]
 
 
+async def test_a_mute_and_the_player_overtake_a_command_that_takes_long(broker):
+    done = asyncio.Event()
+
+    async def act(command):
+        if command.command == "persona":
+            await done.wait()
+        return answer(command)
+
+    async with Collector(broker.port, f"{ROOT}/control/result") as collector, hosting(broker.port) as host:
+        host.answers = act
+        await host.up()
+        for command in ({"command": "persona", "name": "rin"}, {"command": "wake"}, {"command": "mute"}):
+            await collector.send(f"{ROOT}/control", command)
+        await collector.until(lambda: collector.received)
+        assert [one["command"] for one in collector.on("control/result")] == ["mute"]
+        done.set()
+        await collector.until(lambda: len(collector.received) == 3)
+        assert [one["command"] for one in collector.on("control/result")] == ["mute", "persona", "wake"]
+
+
 async def test_what_is_no_command_is_answered_with_bad_message(broker):
     async with Collector(broker.port, f"{ROOT}/control/result") as collector, hosting(broker.port) as host:
         await host.up()

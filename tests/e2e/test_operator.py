@@ -41,7 +41,7 @@ async def test_commands_on_the_bus_are_obeyed_and_answered(tmp_path):
         played = {"reply_id": said["reply_id"], "seq": 0, "state": "finished", "at": 1.5}
         await bus.send("vtuber/mori/v1/playback", played)
         unknown = await command(command="persona", name="other")
-        assert (unknown["code"], "Choose one of: mori" in unknown["detail"]) == ("failed", True)
+        assert (unknown["code"], "Choose one of: bolt, mori" in unknown["detail"]) == ("failed", True)
         assert (await command(command="dance"))["code"] == "bad_message"
         assert await daemon.stop() == 0
         await bus.until(lambda: bus.on("status")[-1]["state"] == "offline")
@@ -160,4 +160,6 @@ def test_the_wheel_carries_configs_plugins_and_units(tmp_path):
         f"{share}/configs/sentiment/minilm-chat/adapter_model.safetensors",
         f"{share}/plugins/console_echo/plugin.toml",
         f"{share}/systemd/vtuber-brain.service",
+        f"{share}/systemd/vtuber-brain-retrain.service",
+        f"{share}/systemd/vtuber-brain-retrain.timer",
     } <= names

@@ -25,6 +25,8 @@ port = {chat_port}
 broker = "{broker}"
 port = {bus_port}
 retry_max_s = 0.5
+[control]
+port = 0
 [logs]
 format = "json"
 {extra}
@@ -32,10 +34,10 @@ format = "json"
 
 
 class Daemon:
-    """One `vtuber-brain run`. `log` holds the events it logged so far."""
+    """One `vtuber-brain run`, `under` another command if need be. `log` holds the events it logged so far."""
 
-    def __init__(self, folder: Path, *, broker="embedded", bus_port=None, extra="", env=None):
-        self.folder, self.log = folder, []
+    def __init__(self, folder: Path, *, broker="embedded", bus_port=None, extra="", env=None, under=()):
+        self.folder, self.log, self.under = folder, [], under
         self.chat_port, self.bus_port = free_port(), bus_port or free_port()
         self.config = folder / "brain.toml"
         self.config.write_text(settings_text(self.chat_port, self.bus_port, broker=broker, extra=extra))
@@ -62,6 +64,7 @@ class Daemon:
     async def start(self, until="started"):
         """Start it and wait for the event that says it can talk."""
         self.process = await asyncio.create_subprocess_exec(
+            *self.under,
             sys.executable,
             "-m",
             "vtuber_brain",

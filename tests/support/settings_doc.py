@@ -33,7 +33,8 @@ demo's). Each key can also be given from outside, and the later of these wins:
 3. systemd credentials: a file `section__key` in `$CREDENTIALS_DIRECTORY`, for example `websocket__token`.
 
 A key or a variable that is not in this list is an error. `vtuber-brain check --config FILE` names every problem at
-once; `run` refuses to start with the same report and exit status 2. Secrets never appear in errors or logs.
+once; `run` refuses to start with the same report and exit status 2. Secrets never appear in errors or logs,
+and one in the file is refused unless the file is its user's alone (`chmod 600`).
 
 Two folders are not settings but variables of the environment. `VTB_STATE_DIR` holds transcripts and releases (unset:
 systemd's `STATE_DIRECTORY`, else `vtuber-brain` in the user's XDG state folder), `VTB_CACHE` the models (unset:

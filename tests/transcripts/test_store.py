@@ -191,9 +191,9 @@ class TestGroupCommit:
             commits = []
             real = transcripts._database.write
 
-            async def counted(rows):
+            async def counted(rows, *patience):
                 commits.append(len(rows))
-                return await real(rows)
+                return await real(rows, *patience)
 
             transcripts._database.write = counted
             await asyncio.gather(*(transcripts.append(events.message(f"m{n}")) for n in range(500)))

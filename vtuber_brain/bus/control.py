@@ -48,7 +48,7 @@ ReleaseName = Annotated[
 
 
 class UsePersona(Command):
-    """Bring a persona on stage. No release: the one her file names, else her current one, else the base model."""
+    """Bring a persona on stage. No release: her current one, else the lora her file names, else the base model."""
 
     command: Literal["persona"]
     name: PersonaName
@@ -146,6 +146,10 @@ Control = Annotated[
     | Reload,
     Field(discriminator="command"),
 ]
+
+
+QUICK = (Mute, Unmute, Skip, Held, Allow, Deny, Personas, Show)
+"""Those that wait for nothing but this process: obeyed in their order, and before any of the others is done."""
 
 
 class ControlResult(Outgoing):

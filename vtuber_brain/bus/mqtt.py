@@ -25,21 +25,26 @@ from vtuber_brain.messages import Turn, Utterance
 from vtuber_brain.plugin_api import Event
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.runtime.retry import backoff
+from vtuber_brain.runtime.watchdog import Busy
 from vtuber_brain.sections import BusSettings
 
 log = structlog.get_logger(__name__)
 
 FIRST_PAUSE_S = 0.2
 MAX_INCOMING = 256
-CONTROL_TIMEOUT_S = 30.0
+CONTROL_TIMEOUT_S = 33.0
+"""Longer than whoever obeys allows itself (desk.py)."""
+SLACK_S = 10.0
 
 
 class MqttBus:
     """The sink `mqtt`. `run` keeps one connection alive until cancelled; `emit` only queues (see `Outbox`).
 
     Utterances, cues and finished turns are published in the order of `emit`; other events are none of the bus's.
-    `on_playback` and `on_control` are called one at a time, in order of arrival; each command gets one answer.
-    `on_state(up, detail)` is told of every change of the connection.
+    Commands that take long are obeyed one at a time, in order of arrival; those that do not (`control.QUICK`), and what
+    the player says, likewise among themselves, and wait for none of the long ones. Each command gets one answer.
+    `on_state(up, detail)` is told of every change of the connection. `busy`: its talks with the broker under way, none
+    of which should ever take `patience_s`.
     """
 
     name = "mqtt"
@@ -58,9 +63,14 @@ class MqttBus:
         self._on_playback, self._on_control, self._on_state = on_playback, on_control, on_state
         self._outbox = Outbox(settings.queue, settings.max_age_s, lambda why: metrics.bus_dropped.labels(why).inc())
         self._incoming: asyncio.Queue[Message] = asyncio.Queue(MAX_INCOMING)
+        self._quick: asyncio.Queue[Message] = asyncio.Queue(MAX_INCOMING)
+        metrics.queue.labels("bus").set_function(lambda: len(self._outbox))
+        metrics.oldest.labels("bus").set_function(lambda: self._outbox.oldest_s)
         self._status: Status | None = None
         self._state: tuple[bool, str] | None = None
         self._tls: ssl.SSLContext | None = None
+        self.busy = Busy()
+        self.patience_s = 4 * settings.timeout_s + SLACK_S
 
     async def emit(self, event: Event) -> None:
         """Queue what the event becomes on the bus; a retracted reply takes its own sentences out of the queue."""
@@ -95,7 +105,8 @@ class MqttBus:
         self._tls = await trust(self._settings)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._stay_connected(), name="mqtt_connection")
-            group.create_task(self._handle_incoming(), name="mqtt_incoming")
+            group.create_task(self._handle(self._incoming), name="mqtt_incoming")
+            group.create_task(self._handle(self._quick), name="mqtt_quick")
 
     async def _stay_connected(self) -> None:
         longest_s = self._settings.retry_max_s
@@ -117,7 +128,11 @@ class MqttBus:
         offline = Status(state="offline", persona=self._persona).model_dump_json()
         will = Will(self._topic("status"), offline, qos=1, retain=True)
         name = f"vtuber-brain-{self._settings.prefix}-{topics.segment(self._persona)}"
-        async with connection(self._settings, name, self._tls, will=will, accept=self._accept) as client:
+        async with contextlib.AsyncExitStack() as leaving:
+            opening = connection(self._settings, name, self._tls, will=will, accept=self._accept)
+            with self.busy.with_it():
+                client = await leaving.enter_async_context(opening)
+                await self._subscribe(client)
             try:
                 await self._serve(client)
             except asyncio.CancelledError:
@@ -128,7 +143,6 @@ class MqttBus:
                 raise
 
     async def _serve(self, client: Client) -> None:
-        await self._subscribe(client)
         if self._status is not None:
             self._put("status", self._status)
         self._metrics.bus_connects.inc()
@@ -146,23 +160,35 @@ class MqttBus:
             one = await self._outbox.take()
             channel = topics.CHANNELS[one.channel]
             try:
-                await client.publish(self._topic(one.channel), one.payload, qos=channel.qos, retain=channel.retain)
+                with self.busy.with_it():
+                    await client.publish(self._topic(one.channel), one.payload, qos=channel.qos, retain=channel.retain)
             except (MqttError, asyncio.CancelledError):
                 self._outbox.put_back(one)
                 raise
             self._outbox.settle()
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise asyncio.CancelledError  # Python 3.11's wait_for forgets it when the acknowledgement comes then
 
     def _accept(self, message: Message) -> None:
-        if not self._incoming.full():
-            self._incoming.put_nowait(message)
+        lane = self._quick if self._is_quick(message) else self._incoming
+        if not lane.full():
+            lane.put_nowait(message)
         elif message.topic.matches(self._topic("control")):
             self._put("control/result", control.refusal(message.payload, "busy", "too many messages are waiting"))
         else:
             self._metrics.errors.labels("bus_playback").inc()
 
-    async def _handle_incoming(self) -> None:
+    def _is_quick(self, message: Message) -> bool:
+        if not message.topic.matches(self._topic("control")):
+            return True
+        try:
+            return isinstance(control.parse_control(message.payload), control.QUICK)
+        except WireError:
+            return False
+
+    async def _handle(self, lane: "asyncio.Queue[Message]") -> None:
         while True:
-            message = await self._incoming.get()
+            message = await lane.get()
             if message.topic.matches(self._topic("control")):
                 self._put("control/result", await self._obey(message))
             else:

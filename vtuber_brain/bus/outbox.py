@@ -39,6 +39,14 @@ class Outbox:
         self._filled, self._drained = asyncio.Event(), asyncio.Event()
         self._drained.set()
 
+    def __len__(self) -> int:
+        return len(self._waiting) + (self._status is not None)
+
+    @property
+    def oldest_s(self) -> float:
+        """How long the first of those that wait has waited."""
+        return time.monotonic() - self._waiting[0].at_s if self._waiting else 0.0
+
     def put(self, publication: Publication) -> None:
         """Queue one; a status replaces the one before it."""
         if publication.channel == "status":

@@ -14,10 +14,10 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import replace
 
 from vtuber_brain.chat.choice import Candidate, Choice
-from vtuber_brain.chat.rate import Bucket
 from vtuber_brain.messages import ChatMessage, Drop, Mood, Retraction
 from vtuber_brain.runtime.clock import now_s
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.runtime.rate import Bucket
 from vtuber_brain.sections import ChatSettings
 
 MAX_AUTHORS = 16_384
@@ -77,6 +77,10 @@ class Inbox:
         self._authors: OrderedDict[Key, Bucket] = OrderedDict()
         metrics.inbox.labels("chat").set_function(lambda: len(self._chat))
         metrics.inbox.labels("money").set_function(lambda: len(self._money))
+        metrics.queue.labels("chat").set_function(lambda: len(self._chat))
+        metrics.queue.labels("money").set_function(lambda: len(self._money))
+        metrics.oldest.labels("chat").set_function(lambda: self._oldest_s(self._waiting_chat()))
+        metrics.oldest.labels("money").set_function(lambda: self._oldest_s(self._money.values()))
 
     def __len__(self) -> int:
         return len(self._chat) + len(self._money)
@@ -218,6 +222,9 @@ class Inbox:
             case "all":
                 self._cleared[retraction.source] = max(retraction.at, self._cleared.get(retraction.source, -math.inf))
         return Drop.RETRACTED
+
+    def _oldest_s(self, waiting: Iterable[ChatMessage]) -> float:
+        return max((self._clock() - message.received_s for message in waiting), default=0.0)
 
     def _waiting_chat(self) -> list[ChatMessage]:
         return [candidate.message for candidate in self._chat.values()]

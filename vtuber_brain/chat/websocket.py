@@ -30,13 +30,13 @@ from vtuber_brain.chat.frames import (
     SubscribeFrame,
 )
 from vtuber_brain.chat.protocol import PATH, ack, encode, event_frame, incoming, parse
-from vtuber_brain.chat.rate import Bucket
 from vtuber_brain.chat.subscriber import Subscriber
 from vtuber_brain.errors import ConfigError, Problem, Unavailable
 from vtuber_brain.messages import Event, Turn, Utterance
 from vtuber_brain.plugin_api import Deliver
 from vtuber_brain.runtime.clock import now_s, unix_s
 from vtuber_brain.runtime.metrics import Metrics
+from vtuber_brain.runtime.rate import Bucket
 from vtuber_brain.sections import WebSocketSettings
 
 log = structlog.get_logger(__name__)

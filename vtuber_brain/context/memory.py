@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from vtuber_brain.context.facts import Fact, extract
 from vtuber_brain.context.quote import quote
-from vtuber_brain.messages import ChatMessage, Retraction, Turn
+from vtuber_brain.messages import CANNED, ChatMessage, Retraction, Turn
 from vtuber_brain.sections import MemorySettings
 
 RETRACTIONS_KEPT = 1024
@@ -103,7 +103,7 @@ class Memory:
                 return
             self._learn(message)
         # A small model that sees itself go in circles goes on in circles.
-        if turn.heard_text.strip() and not _CIRCLE.search(turn.heard_text):
+        if turn.heard_text.strip() and turn.reason != CANNED and not _CIRCLE.search(turn.heard_text):
             self._window.append(Exchange(message, turn.heard_text, turn.reply_id, turn.musing))
 
     def correct(self, turn: Turn) -> None:

@@ -16,6 +16,7 @@ import structlog
 
 from vtuber_brain.engine import wire
 from vtuber_brain.engine.api import Messages, OnState, Request
+from vtuber_brain.engine.gauges import EngineGauges
 from vtuber_brain.engine.wire import Delta, Done, Failed
 from vtuber_brain.errors import EngineDown, LoraRejected, RequestFailed, Unavailable, WireError
 from vtuber_brain.runtime.child import Child, State, Supervision
@@ -43,6 +44,7 @@ class LocalEngine:
         self, model: str, settings: EngineSettings, weights: ModelSettings, metrics: Metrics, on_state: OnState
     ) -> None:
         self._settings, self._metrics, self._report = settings, metrics, on_state
+        self._gauges = EngineGauges(metrics)
         self._streams: dict[str, asyncio.Queue[Ending]] = {}
         self._ids = itertools.count()
         self._loras: dict[str, Path] = {}
@@ -70,6 +72,10 @@ class LocalEngine:
     def pid(self) -> int | None:
         """The worker's process id, for the operator and the tests of its death."""
         return self._child.pid
+
+    def stuck_s(self) -> float:
+        """How long the worker's supervision is beyond its deadlines, in seconds."""
+        return self._child.stuck_s()
 
     async def run(self) -> None:
         """Keep the worker alive until cancelled. Raises Refused for a model that can never be served."""
@@ -200,6 +206,8 @@ class LocalEngine:
                 self._loaded(name, None)
             case wire.LoraRejected(name=name, reason=reason):
                 self._loaded(name, LoraRejected(reason))
+            case wire.Stats():
+                self._gauges.take(message)
             case wire.Shrunk(num_slots=num_slots, detail=detail):
                 self._metrics.slots.set(num_slots)
                 log.warning("engine_shrunk", num_slots=num_slots, detail=detail)
@@ -219,6 +227,7 @@ class LocalEngine:
             if self._awaited is not None:
                 _settle(self._awaited[1], EngineDown(why))
         if state == "starting" and self._child.num_starts:
+            self._gauges.restarted()
             self._metrics.restarts.labels("engine").inc()
         if state == "ready":
             self._metrics.slots.set(self._child.facts["num_slots"])

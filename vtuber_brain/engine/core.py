@@ -53,10 +53,10 @@ class Core:
         self._lag = lag if lag is not None else int(runner.device.type == "cuda")
         self._prompts = Prompts(tokenizer, runner.sizes.vocabulary, self.context)
         self._ends = end_tokens(runner.model)
-        self._places = Places(configure.max_loras)
+        self.places = Places(configure.max_loras)
         self._replies: dict[str, Reply] = {}
         self._in_flight: list[Launched] = []
-        self._scheduler = self._schedule()
+        self.scheduler = self._schedule()
         self._graphs = self._capture()
 
     @classmethod
@@ -69,7 +69,7 @@ class Core:
     @property
     def busy(self) -> bool:
         """Whether `step` has something to do."""
-        return self._scheduler.busy or bool(self._in_flight)
+        return self.scheduler.busy or bool(self._in_flight)
 
     @property
     def num_slots(self) -> int:
@@ -117,7 +117,7 @@ class Core:
         pin = pin if self._configure.num_pinned else None
         job = Job(request.id, prompt, max_tokens, content_hash, request.priority, pin)
         try:
-            self._scheduler.add(job)
+            self.scheduler.add(job)
         except RequestFailed:
             self._give_back(place)
             raise
@@ -140,8 +140,8 @@ class Core:
 
         None while every place has replies running: ask again after a step. Raises LoraRejected when there are too many.
         """
-        self._places.check_room(name)
-        found = self._places.install(name, weights.content_hash)
+        self.places.check_room(name)
+        found = self.places.install(name, weights.content_hash)
         if found is None:
             return None
         place, is_new = found
@@ -154,12 +154,12 @@ class Core:
 
     def drop(self, name: str) -> None:
         """Forget a lora; replies that run on it end on it."""
-        self._places.drop(name)
+        self.places.drop(name)
 
     def step(self) -> list[Event]:
         """Launch one step for everybody and read what has come. What happens to one request comes out as its Failed."""
         events: list[Event] = list(self._expire())
-        step = self._scheduler.plan()
+        step = self.scheduler.plan()
         if step is not None:
             self._in_flight.append(self._launch(step))
         if len(self._in_flight) > self._lag or step is None:
@@ -171,7 +171,7 @@ class Core:
         self._in_flight.clear()
         failed: list[Event] = []
         for reply in list(self._replies.values()):
-            self._scheduler.distrust(reply.job)
+            self.scheduler.distrust(reply.job)
             self._end(reply)
             failed.append(Failed(reply.request.id, code, detail))
         return failed
@@ -183,15 +183,15 @@ class Core:
         self._graphs = None
         self.runner.use(KvCache(num_slots + self._configure.num_pinned, self.context))
         self.runner.free_memory()
-        self._scheduler = self._schedule()
+        self.scheduler = self._schedule()
         self._graphs = self._capture()
         return num_slots
 
     def check_integrity(self) -> None:
         """Raise AssertionError unless all books balance."""
-        self._scheduler.check_integrity()
-        assert {job.id for job in self._scheduler.jobs} == set(self._replies), "a request was lost"
-        self._places.check_integrity([reply.place.index for reply in self._replies.values() if reply.place is not None])
+        self.scheduler.check_integrity()
+        assert {job.id for job in self.scheduler.jobs} == set(self._replies), "a request was lost"
+        self.places.check_integrity([reply.place.index for reply in self._replies.values() if reply.place is not None])
 
     def _schedule(self) -> Scheduler:
         shape = self._configure
@@ -223,7 +223,7 @@ class Core:
             return []
         launched = self._in_flight.pop(0)
         tokens, logprobs = launched.wait()
-        self._scheduler.commit(launched.step, tokens)
+        self.scheduler.commit(launched.step, tokens)
         events: list[Event] = []
         for n, span in enumerate(launched.step.sampled):
             reply = self._replies.get(span.job.id)
@@ -234,15 +234,15 @@ class Core:
     def _place(self, request: Generate) -> Place | None:
         if request.lora is None:
             return None
-        place = self._places.take(request.lora)
+        place = self.places.take(request.lora)
         if place is None:
-            there = ", ".join(sorted(self._places.names)) or "none"
+            there = ", ".join(sorted(self.places.names)) or "none"
             raise RequestFailed("unknown_lora", f"{request.lora!r} is not loaded (loaded: {there})")
         return place
 
     def _give_back(self, place: Place | None) -> None:
         if place is not None:
-            self._places.give_back(place)
+            self.places.give_back(place)
 
     def _expire(self) -> list[Failed]:
         now_s = time.monotonic()
@@ -281,7 +281,7 @@ class Core:
         return events
 
     def _end(self, reply: Reply) -> None:
-        self._scheduler.finish(reply.job)
+        self.scheduler.finish(reply.job)
         self._give_back(reply.place)
         del self._replies[reply.request.id]
 

@@ -22,7 +22,7 @@ class Places:
     """All places, and the names that lead to them."""
 
     def __init__(self, max_loras: int) -> None:
-        self._max_loras = max_loras
+        self.max_loras = max_loras
         self._places = [Place(index) for index in range(max_loras + 1 if max_loras else 0)]
         self._names: dict[str, Place] = {}
 
@@ -33,9 +33,9 @@ class Places:
 
     def check_room(self, name: str) -> None:
         """Raise LoraRejected when `name` would be one lora too many."""
-        if name not in self._names and len(self._names) >= self._max_loras:
+        if name not in self._names and len(self._names) >= self.max_loras:
             there = ", ".join(sorted(self._names)) or "none"
-            raise LoraRejected(f"all {self._max_loras} loras are taken ({there}); drop one or raise engine.max_loras")
+            raise LoraRejected(f"all {self.max_loras} loras are taken ({there}); drop one or raise engine.max_loras")
 
     def install(self, name: str, content_hash: str) -> tuple[Place, bool] | None:
         """Lead `name` to a place for `content_hash`; with it, whether its weights must be copied in.
@@ -73,6 +73,6 @@ class Places:
         """Raise AssertionError unless the counts are those of the `running` replies' places."""
         for place in self._places:
             assert place.num_running == running.count(place.index), f"place {place.index} lost count"
-        assert len(self._names) <= self._max_loras, "more loras than promised"
+        assert len(self._names) <= self.max_loras, "more loras than promised"
         hashes = [place.content_hash for place in self._places if place.content_hash is not None]
         assert len(set(hashes)) == len(hashes), "the same weights in two places"

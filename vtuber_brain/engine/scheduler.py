@@ -95,6 +95,26 @@ class Scheduler:
         return bool(self._waiting or self._running)
 
     @property
+    def num_running(self) -> int:
+        """Requests that have a slot."""
+        return len(self._running)
+
+    @property
+    def num_waiting(self) -> int:
+        """Requests that wait for one."""
+        return len(self._waiting)
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens whose K and V are kept, in all rows."""
+        return self._slots.num_tokens
+
+    @property
+    def num_running_tokens(self) -> int:
+        """Those of them that belong to requests that run."""
+        return sum(len(job.slot.tokens) for job in self._running if job.slot is not None)
+
+    @property
     def jobs(self) -> Iterator[Job]:
         """Every unfinished request."""
         yield from self._running

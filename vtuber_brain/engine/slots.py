@@ -58,6 +58,11 @@ class Slots:
         """Rows, pinned ones too, in which something is being computed."""
         return sum(slot.busy for slot in [*self._slots, *self._pinned])
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that all rows hold."""
+        return sum(len(slot.tokens) for slot in [*self._slots, *self._pinned])
+
     def allocate(self, prompt: Sequence[int], lora: str | None, pin: str | None = None) -> Placement | None:
         """Take a row for `prompt`, or None when all are taken. At least the last prompt token is left to compute.
 

@@ -140,6 +140,34 @@ class Shrunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Stats:
+    """Worker to daemon, after each Pong: what it has done since it started, and what of its room is in use now.
+
+    `cached_tokens` of the prompts' were not computed; of the cache's tokens, `kv_running_tokens` belong to requests
+    that run, the others are kept beginnings. Bytes of the device are 0 on a CPU.
+    """
+
+    num_steps: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    num_running: int = 0
+    num_waiting: int = 0
+    num_slots: int = 0
+    kv_tokens: int = 0
+    kv_running_tokens: int = 0
+    kv_capacity: int = 0
+    kv_bytes: int = 0
+    num_loras: int = 0
+    max_loras: int = 0
+    lora_bytes: int = 0
+    device_bytes: int = 0
+    device_used_bytes: int = 0
+    device_total_bytes: int = 0
+    type: Literal["stats"] = "stats"
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     """Daemon to worker: nobody waits for this request any more; no answer follows."""
 
@@ -208,6 +236,7 @@ Message = Annotated[
     | LoraReady
     | LoraRejected
     | Shrunk
+    | Stats
     | Delta
     | Done
     | Failed,

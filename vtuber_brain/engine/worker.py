@@ -10,6 +10,7 @@ from transformers.utils import logging as transformers_logging
 
 from vtuber_brain.engine.arrivals import Arrivals
 from vtuber_brain.engine.core import Core, Event
+from vtuber_brain.engine.stats import Tally
 from vtuber_brain.engine.wire import (
     PROTOCOL,
     Cancel,
@@ -50,6 +51,7 @@ def main() -> None:
 
 def serve(core: Core, arrivals: Arrivals, end: ChildEnd[Message]) -> None:
     """Answer until `Stop`. Waits on the line only when there is nothing to compute."""
+    tally = Tally(core)
     while True:
         patience_s = 0 if core.busy else READING_POLL_S if arrivals.expected else None
         for message in end.receive(patience_s):
@@ -57,10 +59,15 @@ def serve(core: Core, arrivals: Arrivals, end: ChildEnd[Message]) -> None:
                 return
             for answer in _take(core, arrivals, message):
                 end.send(answer)
+            if isinstance(message, Ping):
+                end.send(tally.report())
         for answer in arrivals.install():
             end.send(answer)
-        for event in _step(core):
-            end.send(event)
+        if core.busy:
+            events = _step(core)
+            tally.step(events)
+            for event in events:
+                end.send(event)
 
 
 def _take(core: Core, arrivals: Arrivals, message: Message) -> list[Message]:

@@ -74,6 +74,7 @@ class Child(Generic[M]):
         self._gone.set()
         self._life: asyncio.Timeout | None = None
         self._last_heard_s = 0.0
+        self._since_s = time.monotonic()
         self.state: State = "down"
         self.facts: dict[str, Any] = {}
         self.pid: int | None = None
@@ -125,13 +126,24 @@ class Child(Generic[M]):
         assert self._writer is not None
         self._writer.write(self._protocol.encode(message))
 
+    def stuck_s(self) -> float:
+        """How long the supervision is beyond its own deadlines, in seconds: what the watchdog looks at."""
+        patience, since_s = self._supervision, max(self._since_s, self._last_heard_s)
+        allowed_s = {
+            "starting": patience.start_timeout_s,
+            "ready": patience.dead_s,
+            "slow": patience.dead_s,
+            "down": patience.backoff_max_s + patience.stop_s,
+        }.get(self.state)
+        return 0.0 if allowed_s is None else max(0.0, time.monotonic() - since_s - allowed_s)
+
     def _pauses(self) -> Iterator[float]:
         return backoff(self._supervision.backoff_s, self._supervision.backoff_max_s)
 
     def _move(self, state: State, reason: str) -> None:
         """Change the state and tell of it; one that sleeps stays asleep until it is woken."""
         if state != self.state and (state == "asleep" or self._awake.is_set()):
-            self.state = state
+            self.state, self._since_s = state, time.monotonic()
             self._on_state(state, reason)
 
     async def _live_until_asleep(self) -> None:

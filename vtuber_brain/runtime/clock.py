@@ -5,6 +5,8 @@ import time
 
 from vtuber_brain.runtime.virtual import VirtualLoop
 
+_STARTED_AT = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
 
 def now_s() -> float:
     """Seconds of the running loop's clock; of an ordinary loop, and outside of any, the monotonic one."""
@@ -15,9 +17,18 @@ def now_s() -> float:
 
 
 def unix_s() -> float:
-    """Unix time in seconds; under a virtual loop, the loop's."""
+    """Unix time in seconds, which never jumps (`steady_unix_s`); under a virtual loop, the loop's."""
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
-        return time.time()
-    return loop.unix_s() if isinstance(loop, VirtualLoop) else time.time()
+        return steady_unix_s()
+    return loop.unix_s() if isinstance(loop, VirtualLoop) else steady_unix_s()
+
+
+def steady_unix_s() -> float:
+    """Unix time in seconds as it was when this module was loaded, and what has passed since, sleep of the machine too.
+
+    Whoever sets the machine's clock changes nothing here: what was said before a chat was cleared stays before it, and
+    a ban lasts as long as it was meant to. Until a restart.
+    """
+    return _STARTED_AT + time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -8,7 +8,9 @@ import json
 import logging
 import re
 import sys
+import threading
 from collections.abc import Iterable, MutableMapping
+from types import TracebackType
 from typing import Any, Literal
 
 import structlog
@@ -51,6 +53,25 @@ def setup(level: str, style: Literal["auto", "console", "json"], secrets: Iterab
     root.setLevel(level.upper())
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def take_over() -> None:
+    """Have what Python itself would print (warnings, errors in threads, the error that ends the process) be logged."""
+    logging.captureWarnings(capture=True)
+    log = structlog.get_logger(__name__)
+
+    def in_thread(failed: threading.ExceptHookArgs) -> None:
+        if failed.exc_value is not None:
+            log.error("thread_failed", thread=getattr(failed.thread, "name", None), exc_info=failed.exc_value)
+
+    def unraisable(failed: "sys.UnraisableHookArgs") -> None:
+        if failed.exc_value is not None:
+            log.error("error_not_raised", where=repr(failed.object)[:200], exc_info=failed.exc_value)
+
+    def at_the_end(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+        log.critical("crashed", exc_info=error)
+
+    threading.excepthook, sys.unraisablehook, sys.excepthook = in_thread, unraisable, at_the_end
 
 
 class _Hiding(structlog.stdlib.ProcessorFormatter):

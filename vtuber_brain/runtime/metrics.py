@@ -17,9 +17,9 @@ class Metrics:
         self.dropped = Counter("vtb_messages_dropped", "Messages that ended before a verdict", ["reason"], **own)
         self.verdicts = Counter("vtb_verdicts", "Verdicts on messages", ["action"], **own)
         self.reasons = Counter("vtb_denials", "Reasons for which a message was denied", ["reason"], **own)
-        self.moods = Counter(
-            "vtb_moods", "Chat messages whose mood was found out, and why", ["why"], **own
-        )
+        self.moods = Counter("vtb_moods", "Chat messages whose mood was found out, and why", ["why"], **own)
+        self.queue = Gauge("vtb_queue_waiting", "What waits in a queue", ["queue"], **own)
+        self.oldest = Gauge("vtb_queue_oldest_seconds", "How long its oldest has waited", ["queue"], **own)
         self.room = Gauge("vtb_room_mood", "Share of each sentiment in the room lately", ["sentiment"], **own)
         self.replies = Counter("vtb_replies", "Replies that ended, by outcome", ["outcome"], **own)
         self.utterances = Counter("vtb_utterances", "Sentences published", **own)
@@ -33,6 +33,14 @@ class Metrics:
         self.thinking = Gauge("vtb_replies_running", "Replies being thought or spoken", **own)
         self.slots = Gauge("vtb_engine_slots", "Requests the engine runs at once", **own)
         self.up = Gauge("vtb_up", "Whether a part is working", ["part"], **own)
+        self.tokens = Counter("vtb_engine_tokens", "Tokens the engine's worker has dealt with", ["kind"], **own)
+        self.steps = Counter("vtb_engine_steps", "Forwards the worker has computed", **own)
+        self.engine_use = Gauge("vtb_engine_use", "What of the worker's room is in use", ["what"], **own)
+        self.engine_room = Gauge("vtb_engine_room", "How much room the worker has", ["what"], **own)
+        self.gpu = Gauge("vtb_gpu_memory_bytes", "The device's memory: ours, in use by all, there", ["what"], **own)
+        self.resident = Gauge("vtb_process_resident_bytes", "Memory of a process of ours", ["process"], **own)
+        self.control_requests = Counter("vtb_control_requests", "HTTP answers", ["route", "status"], **own)
+        self.control_refused = Counter("vtb_control_refused", "HTTP requests turned away", ["reason"], **own)
         self.stage = Histogram(
             "vtb_stage_seconds", "Time a message spent in one stage of its way", ["stage"], buckets=_LATENCY_S, **own
         )

@@ -1,4 +1,4 @@
-"""A word to systemd: ready, reloading, stopping, and a line of status. Says nothing where nobody asked to hear.
+"""A word to systemd: ready, reloading, stopping, alive, and a line of status. Says nothing where nobody asked to hear.
 
 The protocol is sd_notify(3): one datagram of `NAME=value` lines to the Unix socket that `NOTIFY_SOCKET` names. A socket
 that is gone is logged and never stops the daemon.
@@ -28,6 +28,11 @@ def reloading() -> None:
 def stopping() -> None:
     """The daemon drains and will exit."""
     _notify("STOPPING=1")
+
+
+def watchdog() -> None:
+    """The daemon lives; to be said more often than WatchdogSec (`watchdog.interval_s`)."""
+    _notify("WATCHDOG=1")
 
 
 def status(text: str) -> None:

@@ -71,6 +71,10 @@ class Classifier:
         """The child's process id, once it has been started."""
         return self._child.pid
 
+    def stuck_s(self) -> float:
+        """How long the child's supervision is beyond its deadlines, in seconds."""
+        return self._child.stuck_s()
+
     async def run(self) -> None:
         """Keep the child alive until cancelled. Raises Refused when the model can never be served."""
         try:

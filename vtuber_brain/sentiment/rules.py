@@ -48,13 +48,14 @@ class RuleSet:
         *,
         blocklist: Path | None = None,
         allowlist: Path | None = None,
+        own: Path | None = None,
         languages: Sequence[str] = ("en", "id"),
     ) -> "RuleSet":
-        """The settings' rules and lists (or those that ship) with a persona's own beside them, read anew.
+        """The settings' rules and lists (or those that ship) with a persona's own, and `own`, beside them, read anew.
 
         Raises ConfigError with the problems of all lists.
         """
-        blocked = [settings.blocklist or shipped("configs", "blocklist.txt"), blocklist]
+        blocked = [settings.blocklist or shipped("configs", "blocklist.txt"), blocklist, own]
         allowed = [settings.allowlist or shipped("configs", "allowlist.txt"), allowlist]
         return cls(
             load_lists([path for path in blocked if path], [path for path in allowed if path]),

@@ -65,9 +65,9 @@ class Database:
         assert connection is not None
         return await self._visit(lambda: work(connection))
 
-    async def write(self, rows: Sequence[Statement]) -> sqlite3.Error | None:
-        """All of `rows` in one transaction, or none and the reason."""
-        return await self.do(lambda connection: _written(connection, rows))
+    async def write(self, rows: Sequence[Statement], busy_s: float = BUSY_TIMEOUT_S) -> sqlite3.Error | None:
+        """All of `rows` in one transaction, or none and the reason; another program's lock is waited for `busy_s`."""
+        return await self.do(lambda connection: _written(connection, rows, busy_s))
 
     def unavailable(self, error: sqlite3.Error) -> Unavailable:
         """The failure in the operator's words, with what helps."""
@@ -114,8 +114,9 @@ def opened(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _written(connection: sqlite3.Connection, rows: Sequence[Statement]) -> sqlite3.Error | None:
+def _written(connection: sqlite3.Connection, rows: Sequence[Statement], busy_s: float) -> sqlite3.Error | None:
     try:
+        connection.execute(f"PRAGMA busy_timeout = {busy_s * 1000:.0f}").fetchone()
         for sql, same in _grouped(rows):
             connection.executemany(sql, same)
         connection.commit()

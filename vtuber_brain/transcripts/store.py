@@ -7,6 +7,7 @@ never drops a row by itself and reads nothing back.
 
 import asyncio
 import contextlib
+import math
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -16,7 +17,7 @@ import structlog
 
 from vtuber_brain.errors import Unavailable
 from vtuber_brain.messages import Event, Incoming
-from vtuber_brain.transcripts.database import Database
+from vtuber_brain.transcripts.database import BUSY_TIMEOUT_S, Database
 from vtuber_brain.transcripts.rows import (
     END_STREAM,
     START_STREAM,
@@ -30,6 +31,11 @@ log = structlog.get_logger(__name__)
 
 MAX_BATCH = 1000
 MAX_SEQ = 2**31
+PATIENCE_S = 8.0
+"""How long an append waits for a disk that does not answer; after that the next ones are told so at once."""
+
+IMPATIENT_S = 0.25
+"""How long a file that another program holds is waited for, once it was waited for in vain."""
 
 Waiter = tuple[Sequence[Statement], "asyncio.Future[None]"]
 
@@ -46,6 +52,7 @@ class Transcripts:
         self._waiting: list[Waiter] = []
         self._flushing: asyncio.Task[None] | None = None
         self._closed = False
+        self._writing_since_s = math.inf
         self.stream_id = stream_id
         self.failing: str | None = None
 
@@ -91,13 +98,25 @@ class Transcripts:
     async def _commit(self, events: Sequence[Sequence[Statement]]) -> None:
         if self._closed:
             raise Unavailable(f"transcripts {self._database.path}: closed")
+        if time.monotonic() - self._writing_since_s > PATIENCE_S:
+            raise Unavailable(self._does_not_answer())
         waiters = [self._enqueue(rows) for rows in events if rows]
-        if len(waiters) == 1:
-            await waiters[0]
-        elif waiters:
-            await asyncio.wait(waiters)
-            for waiter in waiters:
-                waiter.result()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                if len(waiters) == 1:
+                    await waiters[0]
+                elif waiters:
+                    await asyncio.wait(waiters)
+        except TimeoutError:
+            if self.failing is None:
+                self.failing = self._does_not_answer()
+                log.error("transcripts_unavailable", reason=self.failing)
+            raise Unavailable(self._does_not_answer()) from None
+        for waiter in waiters:
+            waiter.result()
+
+    def _does_not_answer(self) -> str:
+        return f"transcripts {self._database.path}: the disk does not answer: look after it; writing goes on by itself"
 
     def _enqueue(self, rows: Sequence[Statement]) -> "asyncio.Future[None]":
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -120,7 +139,12 @@ class Transcripts:
             self._waiting.clear()
 
     async def _settle(self, batch: list[Waiter]) -> None:
-        error = await self._database.write([row for rows, _ in batch for row in rows])
+        self._writing_since_s = time.monotonic()
+        try:
+            patience_s = BUSY_TIMEOUT_S if self.failing is None else IMPATIENT_S
+            error = await self._database.write([row for rows, _ in batch for row in rows], patience_s)
+        finally:
+            self._writing_since_s = math.inf
         if error is not None and len(batch) > 1 and not isinstance(error, sqlite3.OperationalError):
             for waiter in batch:  # one row that the tables refuse must not cost the others theirs
                 await self._settle([waiter])

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtuber_brain.chat.rate import Bucket
+from vtuber_brain.runtime.rate import Bucket
 
 
 def test_a_burst_then_the_rate():
