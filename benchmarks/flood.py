@@ -22,7 +22,7 @@ PER_S, SECONDS = 5000, 60
 VIEWERS = 50_000
 CONNECTIONS, TICK_S = 4, 0.02
 MIB = 2**20
-MONEY_EVERY = 2000
+MONEY_EVERY = 20_000
 _WORDS = (
     "rain tea button key lamp umbrella stream game song cat sock moon river door bread cloud train hello what where "
     "when why who like love hate lost found today again never always nice bad great tired happy sleepy funny"
@@ -185,7 +185,8 @@ def _books(transcripts: Path) -> tuple[Counter[str], int, int, list[float]]:
         (num_money,) = database.execute(f"SELECT count(*) FROM messages WHERE {ours} AND kind = 'cheer'").fetchone()
         (money_open,) = database.execute(
             f"SELECT count(*) FROM messages WHERE {ours} AND kind = 'cheer' AND message_id NOT IN "
-            "(SELECT message_id FROM turns WHERE message_id NOT NULL UNION SELECT message_id FROM drops)"
+            "(SELECT message_id FROM turns WHERE message_id NOT NULL UNION SELECT message_id FROM drops "
+            "UNION SELECT message_id FROM verdicts WHERE action = 'deny')"
         ).fetchone()
         ages = database.execute(
             "SELECT u.created_at - m.at FROM utterances u JOIN messages m USING (source, message_id) "

@@ -36,7 +36,7 @@ class Stage:
         (folder / "adapter_config.json").write_text("{}")
         return folder
 
-    def new(self):
+    def new(self, base=None):
         persona = load_persona("mia", self.folder)
         told = lambda *what: self.told.append(what)  # noqa: E731
         return Cast(
@@ -46,6 +46,7 @@ class Stage:
             store=self.store,
             max_loras=self.engine.max_loras,
             on_lora=told,
+            base=base,
         )
 
     @property
@@ -290,3 +291,14 @@ async def test_changes_come_one_after_the_other(stage):
     await asyncio.gather(first, second)
     assert stage.on_stage == ("rin", "r1", "rin@r1")
     assert stage.consistent()
+
+
+async def test_a_lora_in_the_file_that_says_it_is_for_another_base_is_left_aside(stage):
+    mine = stage.lora(stage.folder / "mine")
+    stage.write("mia", 'lora = "mine"\n')
+    (mine / "manifest.json").write_text('{"base": {"name": "bundled:small", "sha256": null}}')
+    for base, used in (("someone/large", False), ("bundled:small", True)):
+        cast = stage.new(base=base)
+        await cast.open()
+        assert (cast.on_stage.release == str(mine)) == used
+    assert all(up for up, _ in stage.told), "it is no failure"

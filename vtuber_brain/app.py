@@ -114,6 +114,7 @@ class App:
             max_loras=settings.engine.max_loras,
             on_lora=lambda up, reason: self._health.set("lora", up, reason),
             on_persona=self._judge_as,
+            base=plan.model_name,
         )
         self._pipeline = assemble(
             settings,

@@ -50,10 +50,11 @@ class Cast:
         max_loras: int,
         on_lora: OnLora = lambda _up, _reason: None,
         on_persona: OnPersona = lambda _persona: None,
+        base: str | None = None,
     ) -> None:
         self.on_stage = Role(persona)
         self._settings, self._engine, self._store = settings, engine, store
-        self._max_loras, self._on_lora, self._on_persona = max_loras, on_lora, on_persona
+        self._max_loras, self._on_lora, self._on_persona, self._base = max_loras, on_lora, on_persona, base
         self._ready: OrderedDict[str, tuple[Role, Path]] = OrderedDict()  # by the engine's name, the latest used last
         self._running: Counter[str | None] = Counter()
         self._changing = asyncio.Lock()
@@ -109,7 +110,7 @@ class Cast:
         """Bring a persona on stage. Replies that run end as they began. Raises as `preload`, and Unavailable."""
         async with self._all_or_nothing():
             persona = self._read(name)
-            weights = choose(persona, release, self._store)
+            weights = choose(persona, release, self._store, self._base)
             role = await self._make_ready(persona, weights)
             self._on_persona(persona)
             if release is not None and weights.published is not None:
@@ -127,7 +128,7 @@ class Cast:
         """
         async with self._all_or_nothing():
             persona = self._read(name)
-            return await self._make_ready(persona, choose(persona, release, self._store))
+            return await self._make_ready(persona, choose(persona, release, self._store, self._base))
 
     async def drop(self, name: str, release: str | None = None) -> list[Role]:
         """Take a release, or all of hers that are idle, out of the engine. Raises Unavailable when there is none."""
@@ -182,7 +183,7 @@ class Cast:
     async def _open(self, persona: Persona) -> Role:
         """The configured role, or the base with the reason told."""
         try:
-            weights = choose(persona, None, self._store)
+            weights = choose(persona, None, self._store, self._base)
             for attempt in range(OPENING_ATTEMPTS):
                 await self._engine.wait_ready()
                 try:

@@ -64,7 +64,7 @@ def _model(plan: Plan) -> Finding:
 
 def _lora(plan: Plan) -> Finding:
     try:
-        weights = choose(plan.persona, None, plan.releases)
+        weights = choose(plan.persona, None, plan.releases, plan.model_name)
     except ConfigError as error:
         return Finding("lora", "wrong", str(error))
     if weights.path is None:

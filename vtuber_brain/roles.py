@@ -33,12 +33,13 @@ class Role:
         return f"{self.persona.name}@{self.release or BASE}"
 
 
-def choose(persona: Persona, release: str | None, store: ReleaseStore) -> Weights:
+def choose(persona: Persona, release: str | None, store: ReleaseStore, base: str | None = None) -> Weights:
     """What `release` means: a name in the store, a PEFT directory (with a slash), or `base`.
 
-    None: the current release, else the persona file's lora, else the base model. Raises ConfigError.
+    None: the current release, else the persona file's lora, else the base model. A lora in her file whose manifest names
+    another base than `base` is left aside: she may be lent to any model. Raises ConfigError.
     """
-    if release is None and store.current(persona.name) is None and persona.lora is not None:
+    if release is None and store.current(persona.name) is None and _fits(persona.lora, base):
         release = str(persona.lora)
     if release == BASE:
         return Weights()
@@ -46,6 +47,15 @@ def choose(persona: Persona, release: str | None, store: ReleaseStore) -> Weight
         return Weights(by_name(release), Path(by_name(release)))
     found = store.find(persona.name, release) if release is not None else store.current(persona.name)
     return Weights(found.name, found.path, found) if found is not None else Weights()
+
+
+def _fits(lora: Path | None, base: str | None) -> bool:
+    if lora is None:
+        return False
+    manifest = Release("", lora.name, lora).manifest or {}
+    made_for = manifest.get("base")
+    named = made_for.get("name") if isinstance(made_for, dict) else None
+    return base is None or not named or named == base
 
 
 def by_name(release: str) -> str:
