@@ -36,8 +36,8 @@ class Role:
 def choose(persona: Persona, release: str | None, store: ReleaseStore, base: str | None = None) -> Weights:
     """What `release` means: a name in the store, a PEFT directory (with a slash), or `base`.
 
-    None: the current release, else the persona file's lora, else the base model. A lora in her file whose manifest names
-    another base than `base` is left aside: she may be lent to any model. Raises ConfigError.
+    None: the current release, else the persona file's lora, else the base model. A lora in her file whose manifest
+    names another base than `base` is left aside: she may be lent to any model. Raises ConfigError.
     """
     if release is None and store.current(persona.name) is None and _fits(persona.lora, base):
         release = str(persona.lora)
