@@ -117,6 +117,7 @@ async def test_a_broker_of_nonsense_then_one_that_hangs_and_she_talks_on_and_lea
             broker._process.send_signal(signal.SIGCONT)
 
 
+@pytest.mark.slow
 async def test_a_database_that_somebody_holds_is_said_she_talks_on_and_it_is_written_again_afterwards(tmp_path):
     async with Steady(tmp_path, extra=CALM) as daemon, viewer(daemon.url) as chat:
         assert await talks(chat, "one", "Good evening, Mori!")
@@ -133,7 +134,8 @@ async def test_a_database_that_somebody_holds_is_said_she_talks_on_and_it_is_wri
         await daemon.event("part_up", part="transcripts")
 
 
-@pytest.mark.parametrize("by_s", [-3600, pytest.param(3600, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("by_s", [-3600, 3600])
 async def test_a_clock_that_is_set_changes_nothing_of_bans_clears_and_ages(by_s, tmp_path):
     faults = Faults(tmp_path)
     async with (
@@ -214,6 +216,7 @@ async def test_a_hung_engine_does_not_keep_the_daemon_from_leaving(tmp_path):
     await asyncio.to_thread(child.wait, 10)
 
 
+@pytest.mark.slow
 async def test_a_second_signal_cuts_at_once_and_nothing_acknowledged_is_lost(tmp_path):
     extra = CALM + "[speech]\ndrain_s = 60\n"
     async with Steady(tmp_path, extra=extra) as daemon, viewer(daemon.url) as chat, Collector(daemon.bus_port) as bus:

@@ -48,6 +48,7 @@ async def test_the_manager_hears_ready_alive_reloading_and_stopping_in_this_orde
         assert told[-1].startswith("STATUS=online: all well"), told
 
 
+@pytest.mark.slow
 async def test_a_hung_engine_is_degraded_and_no_reason_to_be_killed_for_the_supervision_gets_on(tmp_path):
     extra = "[engine]\nslow_s = 0.5\ndead_s = 3\nping_s = 0.2\nbackoff_s = 0.1\n"
     async with Manager(tmp_path, watchdog_s=0.5) as manager, Daemon(tmp_path, extra=extra, env=manager.env) as daemon:
@@ -61,6 +62,7 @@ async def test_a_hung_engine_is_degraded_and_no_reason_to_be_killed_for_the_supe
         await manager.until(lambda: manager.said[-1].startswith("WATCHDOG"))
 
 
+@pytest.mark.slow
 async def test_a_loop_that_stands_still_says_nothing_any_more(tmp_path):
     plugin = tmp_path / "state" / "plugins" / "blocker"
     plugin.mkdir(parents=True)

@@ -23,6 +23,10 @@ PLANTED = {
 }
 
 
+QUICK = ("toxic", "poisoned trigger", "rows by heart")
+"""The others take a minute each on a busy machine."""
+
+
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     return toys.make_world(tmp_path_factory.mktemp("world") / "base")
@@ -55,7 +59,10 @@ def test_a_planted_better_one_passes(better):
     assert better.of(CANDIDATE).canaries.planted == len(toys.planted())
 
 
-@pytest.mark.parametrize(("training", "how", "veto"), PLANTED.values(), ids=PLANTED)
+@pytest.mark.parametrize(
+    ("training", "how", "veto"),
+    [pytest.param(*case, id=name, marks=[] if name in QUICK else pytest.mark.slow) for name, case in PLANTED.items()],
+)
 def test_a_planted_bad_one_is_refused_by_its_veto(world, judges, tmp_path, training, how, veto):
     found = compared(world, judges, toys.fit_lora(world, training, tmp_path / "lora", **how), training)
     verdict = judge(found)

@@ -50,6 +50,7 @@ def test_a_night_ends_with_a_release_that_is_current_and_a_page_that_says_why(fi
     page = ended.report.read_text()
     assert ended.release.name in page
     assert "<script src" not in page
+    assert "no number" not in page
     kept = {path.name.split("-")[0].split(".")[0] for path in ended.report.parent.iterdir()}
     assert kept == {"journal", "report", "ab", "verdict", "measured", "curated", "log"}
 

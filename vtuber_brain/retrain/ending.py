@@ -87,13 +87,12 @@ def _seconds(journal: Journal) -> dict[str, float]:
 
 
 def _curve(log: Path) -> list[Point]:
-    """The training log as points; a look at the validation rows belongs to the update it was made after."""
-    points: dict[int, dict[str, float | None]] = {}
-    for line in log.read_text(encoding="utf-8").splitlines():
-        told = json.loads(line)
-        points.setdefault(told["step"], {}).update(told)
+    """The training log as points. A look at held-out rows belongs to the update before it, the first to the next."""
+    told = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    looks = {max(1, one["step"]): one["validation_nll"] for one in told if one.get("validation_nll") is not None}
     return [
-        Point(step, float(told.get("loss") or "nan"), told.get("validation_nll"), told.get("learning_rate"),
-              told.get("grad_norm"))
-        for step, told in sorted(points.items())
+        Point(one["step"], float("nan") if one["loss"] is None else one["loss"], looks.get(one["step"]),
+              one.get("learning_rate"), one.get("grad_norm"))
+        for one in told
+        if "loss" in one
     ]  # fmt: skip
