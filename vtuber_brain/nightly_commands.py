@@ -47,6 +47,7 @@ def retrain(
     _spare_the_machine()
     if classifier:
         return _classifier(data, out)
+    _check_wanted(data=data, out=out, base=base, full=full)
     settings, whose = _settings(config, persona)
     if full:
         reading = {"format": format, "template": template, "skip_bad": skip_bad}
@@ -119,6 +120,15 @@ def _classifier(data: Path | None, out: Path | None) -> int:
     scores = train_classifier(Path(resolve("bundled:minilm-chat")), data, out, settings=TrainSettings(), progress=_tell)
     _say(str(scores))
     return DONE
+
+
+def _check_wanted(*, data: Path | None, out: Path | None, base: Path | None, full: bool) -> None:
+    """An option of another kind of training is a mistake, and no night begins by one."""
+    if data is not None:
+        raise ConfigError([Problem("--data", "only the classifier's training takes it", "Give --classifier with it")])
+    if (out is not None or base is not None) and not full:
+        named = "--out" if out is not None else "--base"
+        raise ConfigError([Problem(named, "a night writes a release of its own", "Give --full or --classifier with it")])
 
 
 def _spare_the_machine() -> None:
