@@ -128,7 +128,9 @@ def _check_wanted(*, data: Path | None, out: Path | None, base: Path | None, ful
         raise ConfigError([Problem("--data", "only the classifier's training takes it", "Give --classifier with it")])
     if (out is not None or base is not None) and not full:
         named = "--out" if out is not None else "--base"
-        raise ConfigError([Problem(named, "a night writes a release of its own", "Give --full or --classifier with it")])
+        raise ConfigError(
+            [Problem(named, "a night writes a release of its own", "Give --full or --classifier with it")]
+        )
 
 
 def _spare_the_machine() -> None:
