@@ -14,7 +14,7 @@ from vtuber_brain.retrain.diagnosis import Point
 from vtuber_brain.retrain.gate import force, judge
 from vtuber_brain.retrain.html import Series, element, plot
 from vtuber_brain.retrain.measures import CANDIDATE, CURRENT, Drift, Sample
-from vtuber_brain.retrain.report import Cost, Night, report, write_report
+from vtuber_brain.retrain.report import Cost, Night, report
 from vtuber_brain.retrain.safety import Unsafe
 
 HOSTILE = (
@@ -112,12 +112,6 @@ def test_hostile_words_stay_words_wherever_they_stand(sheet):
     assert "\u202e" not in page and "\x00" not in page
     assert HOSTILE.replace("\u202e", "\u25af").replace("\x00", "\u25af") in "".join(seen.text)
     assert not re.search(r"<[^>]*\son\w+=", page.replace(HOSTILE, ""))
-
-
-def test_the_page_appears_whole(tmp_path):
-    path = write_report(night(), tmp_path / "report.html")
-    assert path.read_text().startswith("<!doctype html>")
-    assert [one.name for one in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_a_night_without_curve_cost_or_comparison_is_a_page_too():

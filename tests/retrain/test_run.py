@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,15 @@ def test_a_second_night_is_measured_against_the_first_and_may_be_rejected(first,
     assert ReleaseStore(state / "personas").current("toy").name == ended.release.name
     lines = [json.loads(line) for line in (again.report.parent / "journal.jsonl").read_text().splitlines()]
     assert lines[0]["figures"]["parent"] == ended.release.name
+
+
+def test_a_slice_of_a_corpus_will_do_and_only_so_many_nights_are_kept(base, tmp_path):
+    night = whole_night.task(base, tmp_path)
+    part = replace(night, corpora=(f"{night.corpora[0]}[:60]",), settings=night.settings.model_copy(
+        update={"keep_nights": 1}))  # fmt: skip
+    first, second = run_night(part), run_night(part)
+    assert second.night != first.night
+    assert [path.name for path in (tmp_path / "retrain" / "toy").iterdir()] == [second.night]
 
 
 def test_looking_ahead_keeps_nothing(base, tmp_path):

@@ -1,6 +1,7 @@
 """How a night ends: the release with its manifest, and the page for the morning."""
 
 import json
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from vtuber_brain.releases.store import Release
 from vtuber_brain.retrain.diagnosis import Point
 from vtuber_brain.retrain.gate import Verdict
 from vtuber_brain.retrain.journal import Entry, Journal, hash_of
-from vtuber_brain.retrain.measures import Measured
+from vtuber_brain.retrain.measures import Identity, Measured
 from vtuber_brain.retrain.report import Cost, Night
 from vtuber_brain.retrain.task import Task
 
@@ -20,6 +21,17 @@ RETENTION = (
     "Kept for this night: the figures and this page. The examples and rows it was trained on are removed when the night"
     " is over; the transcripts are yours to keep or to forget (vtuber-brain transcripts forget)."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a night ended: the release, if there is a new one, the gate's word, the page."""
+
+    night: str
+    outcome: Literal["released", "rejected"]
+    verdict: Verdict
+    release: Release | None
+    report: Path
 
 
 def figures_of(journal: Journal, step: str) -> dict[str, Any]:
@@ -96,3 +108,8 @@ def _curve(log: Path) -> list[Point]:
         for one in told
         if "loss" in one
     ]  # fmt: skip
+
+
+def identity_of(made: Fingerprint) -> Identity:
+    """The same in the words of the gate; what a model has not is none."""
+    return Identity(made.base or "none", made.tokenizer or "none", made.chat_template or "none")

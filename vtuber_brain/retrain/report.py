@@ -3,10 +3,8 @@
 One file that needs no other and no network. It takes plain facts of a night and decides nothing.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from vtuber_brain.retrain.diagnosis import Finding, Point, diagnose
 from vtuber_brain.retrain.gate import Check, Verdict
@@ -57,16 +55,6 @@ class Night:
     def findings(self) -> list[Finding]:
         """The diagnosis of the run."""
         return diagnose(self.curve, self.num_rows, self.measured)
-
-
-def write_report(night: Night, path: Path) -> Path:
-    """The page at `path`, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(report(night))
-        file.flush()
-        os.fsync(file.fileno())
-    return partial.replace(path)
 
 
 def report(night: Night) -> str:

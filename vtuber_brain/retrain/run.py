@@ -5,10 +5,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vtuber_brain.retrain.ending import entry_of
+from vtuber_brain.retrain.ending import Ended, entry_of
 from vtuber_brain.retrain.journal import Journal, open_night
 from vtuber_brain.retrain.plan import alone, nights_of
-from vtuber_brain.retrain.steps import Ended, Steps
+from vtuber_brain.retrain.steps import Steps
 from vtuber_brain.retrain.task import Task
 
 

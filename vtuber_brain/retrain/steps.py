@@ -3,29 +3,29 @@ more, so that a night that was killed ends in the same bytes.
 """
 
 import contextlib
+import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from vtuber_brain.engine.load import load_tokenizer
 from vtuber_brain.engine.render import Renderer
-from vtuber_brain.releases.manifest import Fingerprint
+from vtuber_brain.errors import ConfigError, Problem
 from vtuber_brain.releases.publish import prune
-from vtuber_brain.releases.store import Release
 from vtuber_brain.retrain import gate
 from vtuber_brain.retrain.ab_sheet import ab_sheet
 from vtuber_brain.retrain.asking import Material, contestants
 from vtuber_brain.retrain.canary import make_canaries
 from vtuber_brain.retrain.comparison import anchors, compare
 from vtuber_brain.retrain.curate import check_enough, curate
-from vtuber_brain.retrain.ending import entry_of, page_of, released
+from vtuber_brain.retrain.ending import Ended, entry_of, identity_of, page_of, released
 from vtuber_brain.retrain.fingerprints import fingerprint
 from vtuber_brain.retrain.gate import Verdict
-from vtuber_brain.retrain.journal import Entry, Journal, Results, hash_path
+from vtuber_brain.retrain.journal import Entry, Journal, Results, nights
 from vtuber_brain.retrain.material import corpus_rows, part
-from vtuber_brain.retrain.measures import Identity, Measured
+from vtuber_brain.retrain.measures import Measured
 from vtuber_brain.retrain.plan import check_new, make_plan, nights_of
 from vtuber_brain.retrain.replayed import replay
 from vtuber_brain.retrain.report import report
@@ -43,20 +43,10 @@ from vtuber_brain.retrain.stored import report as told_of
 from vtuber_brain.retrain.task import Task
 from vtuber_brain.retrain.train import train
 from vtuber_brain.transcripts.past import marks, streams
+from vtuber_brain.transcripts.viewers import is_scrub_due, scrub
 
 KEPT = ("report.html", "ab.html", "verdict.json", "measured.json", "curated.json", "log.jsonl")
 """What of a night is kept when it is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """How a night ended: the release, if there is a new one, the gate's word, the page."""
-
-    night: str
-    outcome: Literal["released", "rejected"]
-    verdict: Verdict
-    release: Release | None
-    report: Path
 
 
 class Steps:
@@ -71,6 +61,9 @@ class Steps:
         """Which streams, and what is current."""
 
         def work(_: Path) -> Results:
+            there = self._transcripts()
+            if there is not None and is_scrub_due(there):
+                scrub(there)
             force = "wanted while a stream is live" if self.task.while_live else None
             found = make_plan(self.task.transcripts, self.task.persona.name, self.task.store, self.nights, force=force)
             check_new(found, len(self.task.corpora))
@@ -83,7 +76,7 @@ class Steps:
     def curate(self) -> None:
         """What of her own words is learnt from, and why the rest is not."""
         task, ids = self.task, self._figures("planned")["streams"]
-        there = task.transcripts if task.transcripts is not None and task.transcripts.is_file() else None
+        there = self._transcripts()
         corpus, skipped = corpus_rows(task)
 
         def work(_: Path) -> Results:
@@ -101,7 +94,7 @@ class Steps:
             "persona": task.persona.model_dump(mode="json", exclude={"lora", "blocklist", "allowlist"}),
             "settings": task.settings.curate.model_dump(mode="json"),
             "memory": task.memory.model_dump(mode="json"),
-            "corpora": [hash_path(Path(path)) for path in task.corpora],
+            "corpora": [row.content_hash for row in corpus],
         }
         with self._step("curated"):
             self.journal.do("curated", inputs, work)
@@ -191,7 +184,7 @@ class Steps:
                 questions(),
                 anchors(),
             )
-            identity = _identity(self.base)
+            identity = identity_of(self.base)
             measured = compare(
                 task.configure,
                 contestants(task.persona, lora, current),
@@ -219,7 +212,10 @@ class Steps:
         def work(_: Path) -> Results:
             verdict = gate.judge(self._measured(), self.task.settings.gate)
             if force is not None and verdict.outcome != "release":
-                verdict = gate.force(verdict, force.by, force.reason)
+                try:
+                    verdict = gate.force(verdict, force.by, force.reason)
+                except ValueError as error:
+                    raise ConfigError([Problem("--force", str(error), "Train it on the base that is served")]) from None
             return Results({"verdict.json": packed_verdict(verdict)}, {"outcome": verdict.outcome})
 
         inputs = {
@@ -252,8 +248,14 @@ class Steps:
         release = self.task.store.find(self.task.persona.name, name) if name is not None else None
         if release is not None:
             prune(self.task.store, self.task.persona.name, self.task.settings.releases)
+        for old in nights(self.nights)[: -self.task.settings.keep_nights]:
+            shutil.rmtree(old)
         outcome: Literal["released", "rejected"] = "released" if passed else "rejected"
         return Ended(self.journal.name, outcome, verdict, release, self.journal.path("ended", "report.html"))
+
+    def _transcripts(self) -> Path | None:
+        path = self.task.transcripts
+        return path if path is not None and path.is_file() else None
 
     def _rows(self, examples: list[Example], dropped: dict[str, int]) -> list[Row]:
         def drop(_: str, reason: str) -> None:
@@ -288,7 +290,3 @@ class Steps:
         figures = {key: value for key, value in self._figures(name).items() if isinstance(value, int | float | str)}
         shown = ", ".join(f"{key} {value}" for key, value in figures.items())
         self.task.say(f"{name} ({time.monotonic() - began_s:.1f} s) {shown}".rstrip())
-
-
-def _identity(made: Fingerprint) -> Identity:
-    return Identity(made.base or "none", made.tokenizer or "none", made.chat_template or "none")

@@ -101,16 +101,15 @@ def opened(path: Path) -> sqlite3.Connection:
     # Made, or found to be impossible, before SQLite tries, which would not say so clearly.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level="IMMEDIATE")
-    try:
+    with contextlib.ExitStack() as undo:
+        undo.callback(connection.close)
         script = migration_script(path, connection.execute("PRAGMA user_version").fetchone()[0])
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA secure_delete = ON").fetchone()
         if script is not None:
             connection.executescript(script)
-    except BaseException:
-        connection.close()
-        raise
+        undo.pop_all()
     return connection
 
 
