@@ -103,6 +103,12 @@ class App:
         self._judge = Judge(settings.sentiment, plan.rules, ask, metrics, plugins.judges, plan.persona.filter)
         self._twitch = parts.twitch(settings.twitch, metrics, self._health)
         self._controls = Controls(plan, metrics)
+        self._assemble(metrics)
+        self._connect(metrics)
+
+    def _assemble(self, metrics: Metrics) -> None:
+        """The way of a message, from the inbox to the mouth and to everybody who hears it."""
+        plan, settings, plugins = self._plan, self._plan.settings, self._plugins
         own_sinks: list[Sink] = [self._bus, *([self._chat] if self._chat is not None else []), *self._controls.sinks]
         own_sinks += [chat.replies for chat in self._twitch if chat.replies is not None]
         self._publisher = Publisher(self._record, own_sinks, metrics, plugins.sinks)
@@ -129,6 +135,10 @@ class App:
         )
         self._sentry = Sentry(plan.releases, self._cast, self._health)
         own_sinks.append(self._sentry)  # last, for it needs the cast
+
+    def _connect(self, metrics: Metrics) -> None:
+        """What brings messages in, and what the operator has in hand."""
+        settings = self._plan.settings
         self._recorder = parts.recorder(settings.chat.record, metrics, self._health)
         receive = self._pipeline.receive
         self._supply = Supply(self._recorder.before(receive) if self._recorder is not None else receive, self._health)
