@@ -83,3 +83,17 @@ async def test_a_release_that_is_not_current_or_changes_meanwhile_is_left_alone(
             await asyncio.sleep(0)
     assert health.down == {}
     assert stage.store.current("mia").name == "r1"
+
+
+async def test_a_pointer_that_leads_nowhere_does_not_end_the_watch(tmp_path):
+    stage = Stage(tmp_path)
+    await stage.cast.open()
+    await stage.cast.use("mia", "r1")
+    (tmp_path / "state" / "mia" / "current").write_text("{")
+    async with watching(stage) as (sentry, _):
+        for _round in range(2):
+            for one in turns(lambda n: turn(n, "refused", "toxic", release="r1")):
+                await sentry.emit(one)
+            async with asyncio.timeout(10):
+                while not sentry._bad.empty():
+                    await asyncio.sleep(0)

@@ -51,11 +51,11 @@ class Sentry:
         """Take back what has done badly, until cancelled."""
         while True:
             persona, release, reason = await self._bad.get()
-            current = self._store.current(persona)
-            if current is None or current.name != release:
-                log.warning("release_does_badly", persona=persona, release=release, reason=reason)
-                continue
             try:
+                current = self._store.current(persona)
+                if current is None or current.name != release:
+                    log.warning("release_does_badly", persona=persona, release=release, reason=reason)
+                    continue
                 before = self._store.rollback(persona, BY, reason)
                 if self._cast.on_stage.persona.name == persona:
                     await self._cast.use(persona)
