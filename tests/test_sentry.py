@@ -50,7 +50,8 @@ async def watching(stage):
         yield sentry, health
     finally:
         task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        (ended,) = await asyncio.gather(task, return_exceptions=True)
+        assert isinstance(ended, asyncio.CancelledError), ended
 
 
 async def test_it_goes_back_to_the_release_before_and_says_so(tmp_path):
