@@ -93,7 +93,7 @@ async def test_a_pointer_that_leads_nowhere_does_not_end_the_watch(tmp_path):
     (tmp_path / "state" / "mia" / "current").write_text("{")
     async with watching(stage) as (sentry, _):
         for _round in range(2):
-            for one in turns(lambda n: turn(n, "refused", "toxic", release="r1")):
+            for one in (turn(n, "refused", "toxic", release="r1") for n in range(WINDOW)):
                 await sentry.emit(one)
             async with asyncio.timeout(10):
                 while not sentry._bad.empty():
