@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 
+from tests.support.bus import message as asking
 from tests.test_cast import Stage
 from vtuber_brain.messages import Turn
 from vtuber_brain.runtime.health import Health
@@ -12,9 +13,10 @@ from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sentry import MAX_BAD, WINDOW, Sentry, why_bad
 
 
-def turn(n=0, outcome="spoken", reason=None, text=None, release="r2"):
+def turn(n=0, outcome="spoken", reason=None, text=None, release="r2", asked=None):
     said = text if text is not None else f"Words {n}."
-    return Turn(f"{release}-{n}", None, outcome, said, said, "mia", "tiny", release, reason)
+    message = asking(asked if asked is not None else f"Question {n}?")
+    return Turn(f"{release}-{n}", message, outcome, said, said, "mia", "tiny", release, reason)
 
 
 def turns(bad, count=WINDOW):
@@ -39,6 +41,11 @@ def test_only_what_an_audience_would_notice_counts(bad, what):
 def test_saying_one_thing_again_and_again_is_bad_and_engine_trouble_is_not_her_fault():
     assert "said before" in why_bad([turn(n, text="Hm." if n % 2 else f"Words {n}.") for n in range(WINDOW)])
     assert why_bad([turn(n, "failed", "engine_down", "") for n in range(WINDOW)]) is None
+
+
+def test_the_same_answer_to_the_same_question_is_the_audiences_doing():
+    again = [turn(n, text="Fine, thank you.", asked=("How are you?", "how are YOU?")[n % 2]) for n in range(WINDOW)]
+    assert why_bad(again) is None
 
 
 @contextlib.asynccontextmanager

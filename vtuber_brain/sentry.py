@@ -73,9 +73,14 @@ def why_bad(turns: list[Turn]) -> str | None:
         return None
     refused = sum(turn.outcome == "refused" or turn.reason == "toxic" for turn in turns)
     empty = sum(turn.outcome == "failed" and turn.reason == "empty" for turn in turns)
-    said = Counter(turn.text for turn in turns if turn.text)
+    # The same answer to the same question is the audience's doing.
+    said = Counter(text for _, text in {(_asked(turn), turn.text) for turn in turns if turn.text})
     again = sum(count - 1 for count in said.values())
     for count, what in ((refused, "kept back at the gate"), (empty, "empty"), (again, "said before")):
         if count > MAX_BAD:
             return f"{count} of {len(turns)} replies were {what}"
     return None
+
+
+def _asked(turn: Turn) -> str:
+    return turn.message.text.casefold() if turn.message is not None else turn.reply_id

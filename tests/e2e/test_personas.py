@@ -89,8 +89,12 @@ class Audience:
         return [(reply["release"], reply["text"]) for reply in replies]
 
     async def next_answer(self):
+        """What the one who asks now is answered: another's reply, begun before, may be spoken after it."""
+        number = str(self.num_asked)
         await self.ask()
-        return (await self.settled())[-1]
+        await self.settled()
+        [mine] = {one["reply_id"] for one in self.bus.on("utterance") if one["in_reply_to"]["message_id"] == number}
+        return next((one["release"], one["text"]) for one in self.bus.on("reply") if one["reply_id"] == mine)
 
 
 @contextlib.asynccontextmanager
