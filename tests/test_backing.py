@@ -169,7 +169,7 @@ def test_nothing_is_brought_back_beside_a_running_daemon(tmp_path):
         [("state/x", b"x"), ("state/x", b"y")],
         [("state/x", b"x"), ("state/x/y", b"y")],
     ],
-    ids=lambda members: str(members[0][0]),
+    ids=lambda members: members[0][0] if isinstance(members[0][0], str) else members[0][0].type.decode(),
 )
 def test_a_hostile_archive_writes_nothing_anywhere(members, tmp_path):
     where = state_of(tmp_path)
