@@ -12,7 +12,7 @@ import pytest
 from vtuber_brain import installing
 from vtuber_brain.errors import Refused
 from vtuber_brain.installing import UNITS, install, next_commands, places, uninstall
-from vtuber_brain.runtime.lease import LIVE, held
+from vtuber_brain.runtime.lease import ON_AIR, held
 
 PROGRAM = Path(sys.prefix) / "bin" / "vtuber-brain"
 
@@ -115,11 +115,12 @@ def test_uninstalling_removes_the_units_and_nothing_else_and_twice_is_as_good_as
     where.root.mkdir()
     install(where, is_dry=False)
     (where.real(where.state) / "transcripts.db").write_bytes(b"precious")
-    assert [step.deed for step in uninstall(where, is_dry=True)][:3] == ["removed"] * 3
-    assert [step.deed for step in uninstall(where, is_dry=False)] == ["removed"] * 3 + ["kept"] * 3
+    num = len(UNITS)
+    assert [step.deed for step in uninstall(where, is_dry=True)][:num] == ["removed"] * num
+    assert [step.deed for step in uninstall(where, is_dry=False)] == ["removed"] * num + ["kept"] * 3
     assert list(where.real(where.units).iterdir()) == []
     assert (where.real(where.state) / "transcripts.db").read_bytes() == b"precious"
-    assert [step.deed for step in uninstall(where, is_dry=False)][:3] == ["absent"] * 3
+    assert [step.deed for step in uninstall(where, is_dry=False)][:num] == ["absent"] * num
 
 
 def test_the_next_commands_can_be_typed_as_they_stand(where):
@@ -155,7 +156,7 @@ def test_the_commands_say_what_they_did_and_whats_next(tmp_path):
     assert (tmp_path / "etc/vtuber-brain/brain.toml").exists()
     assert "systemctl daemon-reload" in told(tmp_path, "install-service").stdout
     gone = told(tmp_path, "uninstall-service")
-    assert (gone.returncode, gone.stdout.count("removed")) == (0, 3)
+    assert (gone.returncode, gone.stdout.count("removed")) == (0, len(UNITS))
 
 
 def test_off_air_says_who_is_live_by_its_exit_code(tmp_path):
@@ -166,6 +167,6 @@ def test_off_air_says_who_is_live_by_its_exit_code(tmp_path):
         return done.returncode, done.stdout.strip()
 
     assert asked() == (0, "nobody is live")
-    with held(tmp_path / LIVE, "the daemon of mori", shared=True):
+    with held(tmp_path / ON_AIR, "the daemon of mori", shared=True):
         assert asked() == (1, f"live: the daemon of mori (pid {os.getpid()})")
     assert asked()[0] == 0

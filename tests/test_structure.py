@@ -41,7 +41,7 @@ LAYERS: list[set[str]] = [
 ROOM_OF = {
     "control_sections": "config",
     "playback": "pipeline",
-    **dict.fromkeys(["controls", "desk", "own_blocklist"], "app"),
+    **dict.fromkeys(["air", "controls", "desk", "own_blocklist"], "app"),
     "top": "cli",
     **dict.fromkeys(["environment", "night_sections", "sections"], "config"),
     "manifests": "plugins",

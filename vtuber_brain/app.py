@@ -11,6 +11,7 @@ from typing import Any
 import structlog
 
 from vtuber_brain import parts
+from vtuber_brain.air import Air
 from vtuber_brain.assembly import assemble
 from vtuber_brain.bus import topics
 from vtuber_brain.bus.control import Control, ControlResult
@@ -70,7 +71,8 @@ async def run(plan: Plan, config: Path | None, on_started: OnStarted) -> None:
         transcripts = await stack.enter_async_context(parts.transcripts(plan))
         bus_settings = await stack.enter_async_context(parts.broker(plan.settings.bus))
         plugins = await Plugins.start(plan.settings.plugins, metrics)
-        await App(plan, config, bus_settings, metrics, transcripts, plugins).run(on_started)
+        air = stack.enter_context(Air(transcripts, plan.transcripts, plan.persona.name).live())
+        await App(plan, config, bus_settings, metrics, transcripts, air, plugins).run(on_started)
 
 
 class App:
@@ -83,6 +85,7 @@ class App:
         bus_settings: BusSettings,
         metrics: Metrics,
         transcripts: Transcripts | None,
+        air: Air,
         plugins: Plugins,
     ) -> None:
         settings, self._config, self._sentiment = plan.settings, config, plan.settings.sentiment
@@ -104,7 +107,7 @@ class App:
         self._twitch = parts.twitch(settings.twitch, metrics, self._health)
         self._controls = Controls(plan, metrics)
         self._assemble(metrics)
-        self._connect(metrics)
+        self._connect(metrics, air)
 
     def _assemble(self, metrics: Metrics) -> None:
         """The way of a message, from the inbox to the mouth and to everybody who hears it."""
@@ -136,7 +139,7 @@ class App:
         self._sentry = Sentry(plan.releases, self._cast, self._health)
         own_sinks.append(self._sentry)  # last, for it needs the cast
 
-    def _connect(self, metrics: Metrics) -> None:
+    def _connect(self, metrics: Metrics, air: Air) -> None:
         """What brings messages in, and what the operator has in hand."""
         settings = self._plan.settings
         self._recorder = parts.recorder(settings.chat.record, metrics, self._health)
@@ -145,7 +148,7 @@ class App:
         self._progress = parts.progress(self._bus, self._engine, self._classifier, self._supply)
         self._is_ready = False
         self._commands = Commands(
-            self._pipeline, self._cast, self._engine, drain_s=settings.speech.drain_s, reload=self._reload
+            self._pipeline, self._cast, self._engine, air=air, drain_s=settings.speech.drain_s, reload=self._reload
         )
         self._controls.open(
             Rooms(self._pipeline, self._cast, self._engine, self._health, metrics),

@@ -43,6 +43,15 @@ for name, function, what in (
     ("restore", "restore", "Bring a saved state back."),
 ):
     app.command(f"vtuber_brain.service_commands:{function}", name=name, help=what)
+for name, what in (
+    ("mute", "Silence her at once."),
+    ("unmute", "Let her speak again."),
+    ("skip", "Cut what she is saying."),
+    ("say", "Have her say these words."),
+    ("sleep", "End the stream; the night may train."),
+    ("wake", "Begin the next stream."),
+):
+    app.command(f"vtuber_brain.speech_commands:{name}", name=name, help=what)
 app.command(models)
 
 Config = Annotated[Path | None, Parameter(name="--config", help="The TOML file of settings; else all defaults.")]

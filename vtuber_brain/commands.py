@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from vtuber_brain.air import Air
 from vtuber_brain.bus import control
 from vtuber_brain.bus.control import Control, ControlResult, answer
 from vtuber_brain.cast import Cast
@@ -23,11 +24,12 @@ class Commands:
         cast: Cast,
         engine: Engine,
         *,
+        air: Air,
         drain_s: float,
         reload: Callable[[], Awaitable[list[str]]],
     ) -> None:
         self._pipeline, self._cast, self._engine, self._drain_s = pipeline, cast, engine, drain_s
-        self._reload = reload
+        self._air, self._reload = air, reload
         self._sayings: set[asyncio.Task[tuple[str, ...]]] = set()
 
     async def obey(self, command: Control) -> ControlResult:
@@ -75,7 +77,9 @@ class Commands:
         if isinstance(command, control.Sleep):
             await self._pipeline.sleep(self._drain_s)
             await self._engine.sleep()
+            await self._air.end()
         else:
+            self._air.begin()
             await self._engine.wake()
             self._pipeline.wake()
         return answer(command)

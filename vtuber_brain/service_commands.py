@@ -47,12 +47,12 @@ def uninstall_service(*, user: User = False, prefix: Prefix = None, dry_run: Dry
 
 
 def off_air(*, config: Config = None) -> int:
-    """Exit 0 when no daemon is live on these transcripts, 1 when one is, and who; the night's timer asks it."""
+    """Exit 0 when no daemon is awake on these transcripts, 1 when one is, and who; the night's timer asks it."""
     from vtuber_brain.config import load, state_dir
-    from vtuber_brain.runtime.lease import LIVE, holder
+    from vtuber_brain.runtime.lease import ON_AIR, holder
 
     transcripts = load(config).transcripts.path or state_dir() / "transcripts.db"
-    found = holder(transcripts.with_name(LIVE))
+    found = holder(transcripts.with_name(ON_AIR))
     _say("nobody is live" if found is None else f"live: {found}")
     return DONE if found is None else FAILED
 

@@ -13,6 +13,7 @@ from tests.support.families import save_model, save_talker
 from tests.support.loras import save_lora
 from tests.support.openai_fake import FakeServer
 from vtuber_brain.runtime.lease import LIVE, holder
+from vtuber_brain.transcripts.past import stream_ids
 
 PERSONA = """
 name = "pip"
@@ -171,7 +172,7 @@ async def test_a_release_goes_live_under_load_outlives_its_worker_and_stays(hous
         assert (await daemon.event("started", count=2))["release"] == "r-1"
 
 
-async def test_asleep_the_worker_is_gone_and_awake_the_release_is_back(house):
+async def test_asleep_the_worker_is_gone_the_night_may_train_and_awake_its_release_speaks(house):
     async with live(house) as (daemon, audience, bus):
 
         async def command(**fields):
@@ -183,18 +184,22 @@ async def test_asleep_the_worker_is_gone_and_awake_the_release_is_back(house):
         used = await command(command="persona", name="pip", release="r-2")
         assert (used["ok"], used["data"]) == (True, {"persona": "pip", "release": "r-2"})
         before = await audience.next_answer()
-        assert (await command(command="sleep"))["ok"]
+        assert await run(daemon, "sleep") == (0, "")
         await bus.until(lambda: bus.on("status")[-1]["state"] == "asleep")
         with pytest.raises(LookupError):
             daemon.child("vtuber_brain.engine.worker")
         await audience.chat.say("nobody", "Anyone there?")
         await audience.chat.until("dropped", id="nobody", reason="asleep")
-        refused = await command(command="preload", name="pip", release="r-1")
-        assert (refused["ok"], refused["code"], "asleep" in refused["detail"]) == (False, "failed", True)
-        assert (await command(command="wake"))["ok"]
-        assert await audience.next_answer() == before
+        assert await run(daemon, "off-air") == (0, "nobody is live\n")
+        assert (await command(command="persona", name="pip", release="r-1"))["ok"]
+        assert await run(daemon, "wake") == (0, "")
+        new = await audience.next_answer()
+        assert (before[0], new[0], before[1] != new[1]) == ("r-2", "r-1", True)
         await bus.until(lambda: bus.on("status")[-1]["state"] == "online")
-        assert (await command(command="personas"))["data"]["on_stage"] == {"persona": "pip", "release": "r-2"}
+        assert (await command(command="personas"))["data"]["on_stage"] == {"persona": "pip", "release": "r-1"}
+        assert (await run(daemon, "off-air"))[0] == 1
+        assert await daemon.stop() == 0
+        assert [ended_at is not None for _, ended_at in stream_ids(house / "state" / "transcripts.db", "pip")] == [True] * 2
 
 
 async def test_a_current_release_that_cannot_be_loaded_costs_the_voice_and_is_said(house):

@@ -98,13 +98,14 @@ async def test_asleep_it_answers_nobody_and_awake_it_has_its_loras(engine, folde
     await engine.load_lora("a@1", lora)
     await engine.sleep()
     assert engine.state == "asleep"
-    for asked in (ask(engine), engine.load_lora("b@1", lora), engine.pin("a", ASKED, None)):
-        with pytest.raises(EngineDown):
-            await asked
+    with pytest.raises(EngineDown):
+        await ask(engine)
+    await engine.load_lora("b@1", lora)
+    await engine.pin("a", ASKED, None)
     waiting = asyncio.ensure_future(engine.wait_ready())
     await asyncio.sleep(0)
     assert not waiting.done()
     await engine.wake()
     await waiting
     assert isinstance((await ask(engine, "a@1"))[-1], Done)
-    assert await unknown(ask(engine, "b@1"))
+    assert isinstance((await ask(engine, "b@1"))[-1], Done)

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.releases.makers import SERVED, manifest, weights
+from vtuber_brain.air import Air
 from vtuber_brain.errors import Unavailable
 from vtuber_brain.messages import Turn
 from vtuber_brain.releases.publish import publish
 from vtuber_brain.releases.store import ReleaseStore
 from vtuber_brain.retrain.journal import STEPS, Results, open_night
 from vtuber_brain.retrain.plan import alone, check_new, make_plan, nights_of
-from vtuber_brain.runtime.lease import LIVE, held
+from vtuber_brain.runtime.lease import LIVE, ON_AIR, held, holder
 from vtuber_brain.transcripts.store import Transcripts
 from vtuber_brain.transcripts.viewers import forget
 
@@ -67,13 +68,31 @@ async def test_a_live_stream_is_refused_by_name_unless_there_is_a_reason(path, l
     await stream(path)
     async with Transcripts.open(path, persona="mori", model="tiny", release=None) as transcripts:
         await transcripts.append(Turn("r", None, "spoken", "Hm.", "Hm.", "mori", "tiny", None, musing="wonder"))
-        with held(path.with_name(LIVE), "the daemon of mori", shared=True):
+        running = held(path.with_name(LIVE), "the daemon of mori", shared=True)
+        with running, held(path.with_name(ON_AIR), "the daemon of mori", shared=True):
             with pytest.raises(Unavailable, match=r"the daemon of mori \(pid \d+\).*--force REASON"):
                 look()
             plan = look(force="he sleeps on stream")
             assert (plan.streams, plan.forced) == ((1,), "he sleeps on stream")
             assert plan.live.what == "the daemon of mori"
         assert look().streams == (1, 2), "one that ended by a crash"
+
+
+async def test_beside_a_daemon_that_sleeps_what_it_ended_is_learnt_and_what_it_began_is_not(path, look):
+    with held(path.with_name(LIVE), "the daemon of mori", shared=True):
+        async with Transcripts.open(path, persona="mori", model="tiny", release=None) as transcripts:
+            air = Air(transcripts, path, "mori")
+            await transcripts.append(Turn("r", None, "spoken", "Hm.", "Hm.", "mori", "tiny", None, musing="wonder"))
+            with air.live():
+                with pytest.raises(Unavailable, match="live"):
+                    look()
+                await air.end()
+                await air.end()
+                await transcripts.append(Turn("s", None, "spoken", "Hm.", "Hm.", "mori", "tiny", None, musing="wonder"))
+                assert (look().streams, transcripts.stream_id) == ((1,), 2)
+                air.begin()
+                assert holder(path.with_name(ON_AIR)).what == "the daemon of mori"
+            assert holder(path.with_name(ON_AIR)) is None
 
 
 def test_a_second_night_is_refused_by_its_process_and_a_killed_one_hinders_nobody(tmp_path):

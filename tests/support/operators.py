@@ -8,6 +8,7 @@ import aiohttp
 from pydantic import SecretStr
 
 from tests.support.scripted import Collector, ScriptedEngine, calm
+from vtuber_brain.air import Air
 from vtuber_brain.assembly import assemble
 from vtuber_brain.cast import Cast
 from vtuber_brain.chat.protocol import encode, event_frame
@@ -61,7 +62,8 @@ class Operated:
         )
         self.audit = AuditLog(state_dir() / FILE, self.settings.audit_max_bytes, self.metrics)
         self.reloads = 0
-        commands = Commands(self.pipeline, self.cast, self.engine, drain_s=0.1, reload=self._reload)
+        self.air = Air(None, None, persona.name)
+        commands = Commands(self.pipeline, self.cast, self.engine, air=self.air, drain_s=0.1, reload=self._reload)
 
         def relist():
             self.judge.use(chosen.sentiment, rules_for(chosen.sentiment, persona), persona.filter)

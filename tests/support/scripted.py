@@ -55,7 +55,6 @@ class ScriptedEngine:
             self.left_early += not ended
 
     async def load_lora(self, name, path):
-        self._check(None)
         if self.loading is not None:
             await self.loading.wait()
         self._fail_once()
@@ -70,7 +69,8 @@ class ScriptedEngine:
         self.pins = {pin: lora for pin, lora in self.pins.items() if lora != name}
 
     async def pin(self, name, messages, lora):
-        self._check(lora)
+        if self.awake.is_set():
+            self._check(lora)
         self._fail_once()
         self.pins[name] = lora
 

@@ -52,7 +52,8 @@ class Engine(Protocol):
     async def load_lora(self, name: str, path: Path) -> None:
         """Make the PEFT directory at `path` answer to `name`, before any request asks for it by that name.
 
-        A name in use gets the new weights; running replies end on the old. Raises LoraRejected or EngineDown.
+        A name in use gets the new weights; running replies end on the old. An engine that sleeps may take it in when it
+        wakes. Raises LoraRejected or EngineDown.
         """
         ...
 

@@ -46,10 +46,9 @@ class LocalEngine:
         self._settings, self._metrics, self._report = settings, metrics, on_state
         self._gauges = EngineGauges(metrics)
         self._streams: dict[str, asyncio.Queue[Ending]] = {}
-        self._ids = itertools.count()
         self._loras: dict[str, Path] = {}
         self._pins: dict[str, _Pin] = {}
-        self._loading = asyncio.Lock()
+        self._ids, self._loading = itertools.count(), asyncio.Lock()
         self._awaited: tuple[str, asyncio.Future[None]] | None = None
         self._child: Child[wire.Message] = Child(
             "engine",
@@ -100,8 +99,9 @@ class LocalEngine:
         return self._stream(generate, self._send)
 
     async def load_lora(self, name: str, path: Path) -> None:
-        """See Engine. The worker gets at most `engine.start_timeout_s` for it."""
-        await self._take_in(name, path, self._send)
+        """See Engine. The worker gets at most `engine.start_timeout_s`; one that sleeps takes it when it wakes."""
+        if self.state != "asleep":
+            await self._take_in(name, path, self._send)
         self._loras[name] = path
 
     async def drop_lora(self, name: str) -> None:
@@ -113,7 +113,8 @@ class LocalEngine:
     async def pin(self, name: str, messages: Messages, lora: str | None) -> None:
         """See Engine. The newest `engine.num_pinned` are kept; with none, a slot remembers it until it is needed."""
         pin = _Pin(tuple(messages), lora)
-        await self._keep(name, pin, self._send)
+        if self.state != "asleep":
+            await self._keep(name, pin, self._send)
         self._pins.pop(name, None)
         self._pins[name] = pin
         while len(self._pins) > max(1, self._settings.num_pinned):
@@ -261,12 +262,11 @@ def _pieces(event: Ending) -> list[str | Done]:
     match event:
         case Delta(text=text):
             return [text] if text else []
-        case Done():
-            return [event]
         case Failed(code=code, detail=detail):
             raise RequestFailed(code, detail)
         case EngineDown():
             raise event
+    return [event]
 
 
 def _configure(model: str, settings: EngineSettings, weights: ModelSettings) -> wire.Configure:

@@ -8,7 +8,7 @@ from pathlib import Path
 from vtuber_brain.errors import Unavailable
 from vtuber_brain.releases.store import Release, ReleaseStore
 from vtuber_brain.retrain.journal import last_ended
-from vtuber_brain.runtime.lease import LIVE, Holder, Taken, held, holder
+from vtuber_brain.runtime.lease import LIVE, ON_AIR, Holder, Taken, held, holder
 from vtuber_brain.transcripts.past import stream_ids
 
 LOCK = "retrain.lock"
@@ -52,12 +52,13 @@ def make_plan(
 
     Raises Unavailable while a stream is live and nobody forces it, and ConfigError for files that cannot be read.
     """
-    live = holder(transcripts.with_name(LIVE)) if transcripts is not None else None
+    live = holder(transcripts.with_name(ON_AIR)) if transcripts is not None else None
     if live is not None and not force:
         raise Unavailable(f"a stream is live: {live}. Wait for its end, or give a reason: --force REASON")
     there = stream_ids(transcripts, persona) if transcripts is not None and transcripts.is_file() else []
-    # While a daemon runs, a stream without an end may be its own; else it ended by a crash.
-    ended = [stream for stream, ended_at in there if ended_at is not None or live is None]
+    # While a daemon runs, asleep or not, a stream without an end may be its own; else it ended by a crash.
+    runs = transcripts is not None and holder(transcripts.with_name(LIVE)) is not None
+    ended = [stream for stream, ended_at in there if ended_at is not None or not runs]
     before = learnt_before(nights)
     return Plan(
         persona=persona,

@@ -19,6 +19,9 @@ from vtuber_brain.errors import Unavailable
 LIVE = "live.lease"
 """Beside the transcripts: held, shared, by every daemon that writes them."""
 
+ON_AIR = "on_air.lease"
+"""Beside the transcripts: held, shared, by every daemon that is not asleep."""
+
 _FLOCK = "hhqqi4x"
 """Linux' `struct flock` on 64 bits: kind, whence, start, length (0: all), pid."""
 

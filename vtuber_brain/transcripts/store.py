@@ -37,6 +37,9 @@ PATIENCE_S = 8.0
 IMPATIENT_S = 0.25
 """How long a file that another program holds is waited for, once it was waited for in vain."""
 
+Of = tuple[str, str, str | None, str | None]
+"""Persona, model, release and memory settings of a stream, as it began."""
+
 Waiter = tuple[Sequence[Statement], "asyncio.Future[None]"]
 
 
@@ -47,8 +50,8 @@ class Transcripts:
     the last commit failed; None while all is well.
     """
 
-    def __init__(self, database: Database, stream_id: int, clock: Callable[[], float]) -> None:
-        self._database, self._clock = database, clock
+    def __init__(self, database: Database, stream_id: int, of: Of, clock: Callable[[], float]) -> None:
+        self._database, self._of, self._clock = database, of, clock
         self._waiting: list[Waiter] = []
         self._flushing: asyncio.Task[None] | None = None
         self._closed = False
@@ -76,8 +79,8 @@ class Transcripts:
         database = Database(path)
         try:
             await database.open()
-            stream_id = await _begun(database, (clock(), persona, model, release, memory))
-            transcripts = cls(database, stream_id, clock)
+            of = persona, model, release, memory
+            transcripts = cls(database, await _begun(database, (clock(), *of)), of, clock)
             try:
                 yield transcripts
             finally:
@@ -94,6 +97,12 @@ class Transcripts:
         """Note how far the player is with an utterance of this stream; one that is unknown changes nothing."""
         if 0 <= seq < MAX_SEQ:
             await self._commit([[playback_statement(self.stream_id, reply_id, seq, state, at)]])
+
+    async def next_stream(self) -> None:
+        """End the stream and begin another of the same kind. Raises Unavailable; one without an end ends with us."""
+        ended, now = self.stream_id, self._clock()
+        self.stream_id = await _begun(self._database, (now, *self._of))
+        await self._commit([[Statement(END_STREAM, (now, ended))]])
 
     async def _commit(self, events: Sequence[Sequence[Statement]]) -> None:
         if self._closed:
