@@ -10,6 +10,8 @@ Sentiment = Literal["negative", "neutral", "positive"]
 Action = Literal["allow", "deny", "hold"]
 Scope = Literal["message", "author", "all"]
 Outcome = Literal["spoken", "cut", "retracted", "refused", "failed"]
+Played = Literal["started", "finished", "skipped"]
+State = Literal["online", "muted", "asleep", "degraded", "offline"]
 
 MONEY_KINDS: frozenset[Kind] = frozenset({"cheer", "sub", "gift", "raid", "redeem"})
 CANNED = "canned"
@@ -223,5 +225,27 @@ class Dropped:
     reason: Drop
 
 
+@dataclass(frozen=True, slots=True)
+class Playback:
+    """What the player says of one sentence: its `state` since `at` (Unix time in seconds)."""
+
+    reply_id: str
+    seq: int
+    state: Played
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How she is, and who is on stage. She may be muted and asleep at once: `state` tells one of them."""
+
+    state: State
+    muted: bool
+    persona: str
+    release: str | None
+
+
 Incoming = ChatMessage | Retraction
 Event = Judged | Dropped | Utterance | Cue | Turn
+Notice = Playback | Status
+"""What is told to plugins only: transcript and bus have it from elsewhere."""

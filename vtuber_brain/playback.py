@@ -2,8 +2,7 @@
 
 from collections import OrderedDict
 
-from vtuber_brain.context.heard import Played
-from vtuber_brain.messages import Event, Utterance
+from vtuber_brain.messages import Event, Played, Utterance
 from vtuber_brain.runtime.clock import now_s
 from vtuber_brain.runtime.metrics import Metrics
 

@@ -9,25 +9,30 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol, get_args
 
+from vtuber_brain import messages
 from vtuber_brain.errors import Refused, Unavailable, WireError
 from vtuber_brain.messages import (
     Author,
     ChatMessage,
     Cue,
     Dropped,
-    Event,
     Incoming,
     Judged,
     Kind,
     Mood,
+    Playback,
     Retraction,
     Scope,
+    Status,
     Turn,
     Utterance,
     Verdict,
 )
 
 API_VERSION = 1
+
+Event = messages.Event | messages.Notice
+"""All that a sink is told of."""
 
 Deliver = Callable[[Incoming], Awaitable[None]]
 """Hands one incoming thing to the brain; returns once it is stored and may be acknowledged to its sender."""
@@ -64,7 +69,9 @@ class Recall(Protocol):
 
 
 class Sink(Protocol):
-    """Where events go: verdicts, drops, utterances, cues and finished turns, in the order in which they happened."""
+    """Where events go, in the order in which they happened: verdicts, drops, utterances, cues, finished turns, what
+    the player says of each sentence, and how she is whenever that changes.
+    """
 
     name: str
 
@@ -78,6 +85,12 @@ class Registry(Protocol):
     @property
     def state_dir(self) -> Path:
         """A folder of this plugin's own, for what it must not forget. It exists. Raises OSError when it cannot."""
+
+    def set_health(self, up: bool, reason: str = "") -> None:
+        """Say whether the plugin can do its work at present, at any time: health shows it, with the reason.
+
+        For one that keeps a connection of its own; `reason` is for the operator and quotes nobody.
+        """
 
     def add_source(self, source: Source) -> None:
         """Chat that the daemon keeps running and answers."""
@@ -146,6 +159,7 @@ __all__ = [
     "Judged",
     "Kind",
     "Mood",
+    "Playback",
     "Recall",
     "Refused",
     "Registry",
@@ -153,6 +167,7 @@ __all__ = [
     "Scope",
     "Sink",
     "Source",
+    "Status",
     "Turn",
     "Unavailable",
     "Utterance",

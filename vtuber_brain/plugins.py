@@ -4,7 +4,6 @@ Nothing is imported before its plugin.toml was found good, and nothing a plugin 
 setup that fails makes it `failed`, a call that fails is `Unavailable`, a hook that keeps failing is left alone.
 """
 
-import contextlib
 import importlib.util
 import inspect
 import sys
@@ -18,22 +17,10 @@ from typing import Any, Self
 import structlog
 
 from vtuber_brain.config import state_dir
-from vtuber_brain.errors import JudgeDown, Refused, Unavailable
+from vtuber_brain.errors import Refused
+from vtuber_brain.guarded import GuardedJudge, GuardedRecall, GuardedSink, GuardedSource
 from vtuber_brain.manifests import Found, Hook, PluginStatus, find, folders
-from vtuber_brain.plugin_api import (
-    ChatMessage,
-    Deliver,
-    Event,
-    Incoming,
-    Judge,
-    Recall,
-    Sink,
-    Source,
-    Verdict,
-    checked_facts,
-    checked_incoming,
-    checked_verdict,
-)
+from vtuber_brain.plugin_api import Judge, Recall, Sink, Source
 from vtuber_brain.runtime.driven import bounded, in_thread
 from vtuber_brain.runtime.guard import Guard, Limits, told
 from vtuber_brain.runtime.metrics import Metrics
@@ -42,6 +29,13 @@ log = structlog.get_logger(__name__)
 
 Reload = Callable[[dict[str, Any]], Coroutine[Any, Any, None]]
 """A plugin's `async def reload(settings)`: takes over changed settings while it runs. A plugin may be without."""
+
+OnHealth = Callable[[str, bool, str], None]
+"""Told of a part's name, whether it works, and why not."""
+
+
+def _to_nobody(part: str, up: bool, reason: str) -> None:
+    """For `check`, which sets plugins up and runs none."""
 
 
 @dataclass
@@ -57,6 +51,7 @@ class Plugins:
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
     reloads: dict[str, Reload] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+    on_health: OnHealth = _to_nobody
 
     @classmethod
     async def start(
@@ -112,6 +107,9 @@ class Plugins:
                 unreached.append(name)
         return unreached
 
+    def _hear_health(self, part: str, up: bool, reason: str) -> None:
+        self.on_health(part, up, reason)
+
     async def _handed_over(self, name: str, settings: dict[str, Any]) -> str | None:
         call = partial(self.reloads[name], settings)
         outcome = await bounded(call, self.limits.setup_s, self.limits.grace_s, lambda _step_s: None)
@@ -141,7 +139,7 @@ class Plugins:
         metrics: Metrics,
         limits: Limits,
     ) -> PluginStatus:
-        registry = OnePluginsRegistry(status, limits, metrics)
+        registry = OnePluginsRegistry(status, limits, metrics, self._hear_health)
         outcome = await bounded(partial(setup, registry), limits.setup_s, limits.grace_s, lambda _step_s: None)
         registry.closed = True
         if outcome.late is not None or outcome.error is not None:
@@ -155,74 +153,11 @@ class Plugins:
         return status
 
 
-class _Guarded:
-    """A plugin's object behind its guard. Its name begins with the plugin's, so that it can be no part of ours."""
-
-    def __init__(self, inner: Any, guard: Guard) -> None:
-        self.name = f"{guard.plugin}.{inner.name}"
-        self._inner, self._guard = inner, guard
-
-
-class _Source(_Guarded):
-    """A plugin's source."""
-
-    async def run(self, deliver: Deliver) -> None:
-        """Run it for as long as it likes. Raises Refused when it does, and Unavailable for all else that ends it."""
-
-        async def checked(incoming: Incoming) -> None:
-            await deliver(checked_incoming(incoming))
-            self._guard.worked()
-
-        try:
-            await self._guard.call(partial(self._inner.run, checked), None)
-        except Unavailable as error:
-            if isinstance(error.__cause__, Refused):
-                raise Refused(str(error)) from error
-            raise
-
-
-class _Judge(_Guarded):
-    """A plugin's judge."""
-
-    async def judge(self, message: ChatMessage) -> Verdict:
-        """Its verdict. Raises JudgeDown when there is none."""
-        try:
-            return await self._guard.call(partial(self._ask, message), self._guard.limits.judge_s)
-        except Unavailable as error:
-            raise JudgeDown(str(error)) from error
-
-    async def _ask(self, message: ChatMessage) -> Verdict:
-        return checked_verdict(await self._inner.judge(message))
-
-
-class _Recall(_Guarded):
-    """A plugin's recall."""
-
-    async def recall(self, message: ChatMessage) -> Sequence[str]:
-        """What it remembers; nothing when it fails."""
-        try:
-            return await self._guard.call(partial(self._ask, message), self._guard.limits.recall_s)
-        except Unavailable:
-            return ()
-
-    async def _ask(self, message: ChatMessage) -> tuple[str, ...]:
-        return checked_facts(await self._inner.recall(message))
-
-
-class _Sink(_Guarded):
-    """A plugin's sink."""
-
-    async def emit(self, event: Event) -> None:
-        """Hand the event over. That it fails is counted, and no concern of whoever said something."""
-        with contextlib.suppress(Unavailable):
-            await self._guard.call(partial(self._inner.emit, event), self._guard.limits.emit_s)
-
-
 class OnePluginsRegistry:
     """What one plugin's `setup` is given. Each `add_` raises Refused for what is not in its manifest or misshapen."""
 
-    def __init__(self, status: PluginStatus, limits: Limits, metrics: Metrics) -> None:
-        self._status, self._limits, self._metrics = status, limits, metrics
+    def __init__(self, status: PluginStatus, limits: Limits, metrics: Metrics, on_health: OnHealth) -> None:
+        self._status, self._limits, self._metrics, self._on_health = status, limits, metrics, on_health
         self.added = Plugins()
         self.closed = False
 
@@ -233,21 +168,25 @@ class OnePluginsRegistry:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
+    def set_health(self, up: bool, reason: str = "") -> None:
+        """Hand it to whoever keeps health, under the plugin's name."""
+        self._on_health(self._status.name, bool(up), str(reason))
+
     def add_source(self, source: Source) -> None:
         """Take a source."""
-        self.added.sources.append(_Source(source, self._guard("source", source, "run")))
+        self.added.sources.append(GuardedSource(source, self._guard("source", source, "run")))
 
     def add_judge(self, judge: Judge) -> None:
         """Take a judge."""
-        self.added.judges.append(_Judge(judge, self._guard("judge", judge, "judge")))
+        self.added.judges.append(GuardedJudge(judge, self._guard("judge", judge, "judge")))
 
     def add_recall(self, recall: Recall) -> None:
         """Take a recall."""
-        self.added.recalls.append(_Recall(recall, self._guard("recall", recall, "recall")))
+        self.added.recalls.append(GuardedRecall(recall, self._guard("recall", recall, "recall")))
 
     def add_sink(self, sink: Sink) -> None:
         """Take a sink."""
-        self.added.sinks.append(_Sink(sink, self._guard("sink", sink, "emit")))
+        self.added.sinks.append(GuardedSink(sink, self._guard("sink", sink, "emit")))
 
     def _guard(self, hook: Hook, thing: Any, method: str) -> Guard:
         if self.closed:

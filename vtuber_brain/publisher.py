@@ -7,10 +7,10 @@ from typing import Protocol
 
 import structlog
 
+from vtuber_brain import plugin_api
 from vtuber_brain.chat.inbox import Recent
 from vtuber_brain.errors import Unavailable
-from vtuber_brain.messages import ChatMessage, Drop, Dropped, Event, Incoming, Turn, Utterance
-from vtuber_brain.plugin_api import Sink
+from vtuber_brain.messages import ChatMessage, Drop, Dropped, Event, Incoming, Notice, Status, Turn, Utterance
 from vtuber_brain.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -33,6 +33,15 @@ class Record(Protocol):
         """Write what came in or happened, all of it."""
 
 
+class Sink(Protocol):
+    """One of ours: it takes an event at once. What is told to plugins only it is not told."""
+
+    name: str
+
+    async def emit(self, event: Event) -> None:
+        """Take one event; must not wait for the network."""
+
+
 class Publisher:
     """Records and emits. A transcript that cannot be written does not silence her.
 
@@ -40,12 +49,15 @@ class Publisher:
     """
 
     def __init__(
-        self, record: Record, sinks: Sequence[Sink], metrics: Metrics, plugin_sinks: Sequence[Sink] = ()
+        self, record: Record, sinks: Sequence[Sink], metrics: Metrics, plugin_sinks: Sequence[plugin_api.Sink] = ()
     ) -> None:
         self.record = record
         self._sinks, self._metrics = sinks, metrics
-        self._waiting = [(sink, deque[Event](maxlen=MAX_WAITING_EVENTS), asyncio.Event()) for sink in plugin_sinks]
+        self._waiting = [
+            (sink, deque[plugin_api.Event](maxlen=MAX_WAITING_EVENTS), asyncio.Event()) for sink in plugin_sinks
+        ]
         self._withdrawn = Recent(MAX_WITHDRAWN)
+        self._status: Status | None = None
         self._later: asyncio.Queue[Event] = asyncio.Queue(MAX_WAITING_FATES)
 
     async def run(self) -> None:
@@ -92,6 +104,17 @@ class Publisher:
     async def _hand_on(self, event: Event) -> None:
         for sink in self._sinks:
             await sink.emit(event)
+        self._hand_to_plugins(event)
+
+    def notify(self, notice: Notice) -> None:
+        """Tell the plugins, and nobody else; a status only if it is another than before."""
+        if notice == self._status:
+            return
+        if isinstance(notice, Status):
+            self._status = notice
+        self._hand_to_plugins(notice)
+
+    def _hand_to_plugins(self, event: plugin_api.Event) -> None:
         for sink, events, arrived in self._waiting:
             if len(events) == MAX_WAITING_EVENTS:
                 self._metrics.errors.labels(f"sink_{sink.name}_full").inc()
@@ -111,7 +134,7 @@ class Publisher:
             self._metrics.errors.labels("fates").inc()
 
 
-async def _feed(sink: Sink, events: deque[Event], arrived: asyncio.Event) -> None:
+async def _feed(sink: plugin_api.Sink, events: deque[plugin_api.Event], arrived: asyncio.Event) -> None:
     while True:
         await arrived.wait()
         arrived.clear()

@@ -21,8 +21,7 @@ from vtuber_brain.bus.control import Control, ControlResult
 from vtuber_brain.bus.outbox import Outbox, Publication
 from vtuber_brain.bus.topics import Playback, Status
 from vtuber_brain.errors import BrainError, WireError
-from vtuber_brain.messages import Turn, Utterance
-from vtuber_brain.plugin_api import Event
+from vtuber_brain.messages import Event, Turn, Utterance
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.runtime.retry import backoff
 from vtuber_brain.runtime.watchdog import Busy

@@ -15,11 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from vtuber_brain.bus.control import Control, ControlResult
 from vtuber_brain.bus.payload import Outgoing, Text, encodable, parse
-from vtuber_brain.messages import ChatMessage, Cue, Event, Outcome, Sentiment, Turn, Utterance
+from vtuber_brain.messages import ChatMessage, Cue, Event, Outcome, Played, Sentiment, State, Turn, Utterance
 
 VERSION = "v1"
 MAX_SEGMENT_CHARS = 64
-State = Literal["online", "muted", "asleep", "degraded", "offline"]
 
 _UNSAFE = re.compile(r"[#+/$\s\x00-\x1f\x7f-\x9f]")
 
@@ -87,7 +86,7 @@ class Playback(BaseModel):
 
     reply_id: str = Field(min_length=1, max_length=128, description="of the utterance")
     seq: int = Field(ge=0, description="of the utterance")
-    state: Literal["started", "finished", "skipped"] = Field(description="what happened to it")
+    state: Played = Field(description="what happened to it")
     at: float = Field(description="Unix seconds")
 
 

@@ -6,11 +6,8 @@ A reply of which the player says nothing counts as heard as far as it was said.
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
-from vtuber_brain.messages import Retraction, Turn
-
-Played = Literal["started", "finished", "skipped"]
+from vtuber_brain.messages import Played, Retraction, Turn
 
 MAX_REPLIES = 64
 
