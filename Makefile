@@ -11,7 +11,7 @@ new_enough = $(shell $(1) -c 'import sys, venv, ensurepip; sys.exit(sys.version_
 VENV = .venv/bin
 PIP = $(VENV)/python -m pip install -c constraints.txt
 
-.PHONY: run setup test test-slow test-gpu lint bench bench-gpu wheel clean
+.PHONY: run setup test test-slow test-gpu lint bench bench-gpu shots wheel clean
 .DEFAULT_GOAL = run
 
 run: setup
@@ -27,11 +27,11 @@ setup: .venv/.installed
 	@touch $@
 
 .venv/.installed: .venv/.made pyproject.toml constraints.txt
-	$(PIP) -e '.[broker]'
+	$(PIP) -e '.[broker,panel,voice]'
 	@touch $@
 
 .venv/.installed-dev: .venv/.installed
-	$(PIP) -e '.[broker,dev]'
+	$(PIP) -e '.[broker,panel,voice,dev]'
 	@touch $@
 
 lint: .venv/.installed-dev
@@ -40,7 +40,7 @@ lint: .venv/.installed-dev
 	$(VENV)/mypy
 
 test: setup lint
-	$(VENV)/python -m pytest
+	$(VENV)/python -m pytest -n 2 --dist worksteal
 
 test-slow: setup .venv/.installed-dev
 	$(VENV)/python -m pytest -m slow
@@ -53,6 +53,9 @@ bench: setup .venv/.installed-dev
 
 bench-gpu: .venv/.installed-dev
 	$(VENV)/python -m benchmarks.gpu
+
+shots: setup .venv/.installed-dev
+	$(VENV)/python -m tests.shots
 
 wheel: .venv/.made
 	$(VENV)/python -m pip wheel --no-deps --wheel-dir dist .

@@ -1,6 +1,6 @@
-"""Whether she is on air. While she is nobody trains beside her; once she is off, what was said is a stream that has ended.
+"""Whether she is on air. While she is nobody trains beside her; once she is off, what was said is an ended stream.
 
-That she is told by a lease beside the transcripts, which ends with the process, however that ends.
+A lease beside the transcripts tells others; it ends with the process, however that ends.
 """
 
 import contextlib

@@ -2,11 +2,8 @@
 
 import asyncio
 import contextlib
-import gc
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 
@@ -23,19 +20,21 @@ from vtuber_brain.context.personas import Persona
 from vtuber_brain.controls import Controls
 from vtuber_brain.desk import Rooms, overall
 from vtuber_brain.errors import ConfigError, Unavailable
-from vtuber_brain.messages import Event, Incoming
+from vtuber_brain.messages import Event, Incoming, Playback, Status
 from vtuber_brain.plan import Plan, make_plan, rules_for
-from vtuber_brain.plugin_api import Sink, Source
+from vtuber_brain.plugin_api import Source
 from vtuber_brain.plugins import Plugins
-from vtuber_brain.publisher import Publisher
+from vtuber_brain.publisher import Publisher, Sink
 from vtuber_brain.reloading import needs_restart
 from vtuber_brain.runtime import notify, signals, watchdog
 from vtuber_brain.runtime.child import State
 from vtuber_brain.runtime.health import Health
+from vtuber_brain.runtime.memory import spare_the_collector
 from vtuber_brain.runtime.metrics import Metrics
 from vtuber_brain.sections import BusSettings
 from vtuber_brain.sentiment.judge import Judge
 from vtuber_brain.sentry import Sentry
+from vtuber_brain.started import Started
 from vtuber_brain.supply import Supply
 from vtuber_brain.transcripts.store import Transcripts
 
@@ -44,28 +43,12 @@ log = structlog.get_logger(__name__)
 BUS_DRAIN_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What the operator is told once she can talk."""
-
-    persona: str
-    chat_url: str | None
-    bus: str
-    topics: str
-    release: str | None
-    model_path: str
-    model: dict[str, Any]
-    classifier: str
-    transcripts: Path | None
-    plugins: list[str]
-
-
 OnStarted = Callable[[Started], None]
 
 
 async def run(plan: Plan, config: Path | None, on_started: OnStarted) -> None:
     """Run until SIGTERM or SIGINT. Raises ConfigError or Refused (in an ExceptionGroup) when it cannot start."""
-    _spare_the_collector()
+    spare_the_collector()
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
         transcripts = await stack.enter_async_context(parts.transcripts(plan))
@@ -138,12 +121,13 @@ class App:
         )
         self._sentry = Sentry(plan.releases, self._cast, self._health)
         own_sinks.append(self._sentry)  # last, for it needs the cast
+        plugins.on_health = self._health.set
 
     def _connect(self, metrics: Metrics, air: Air) -> None:
         """What brings messages in, and what the operator has in hand."""
         settings = self._plan.settings
         self._recorder = parts.recorder(settings.chat.record, metrics, self._health)
-        receive = self._pipeline.receive
+        receive = self._controls.before(self._pipeline.receive)
         self._supply = Supply(self._recorder.before(receive) if self._recorder is not None else receive, self._health)
         self._progress = parts.progress(self._bus, self._engine, self._classifier, self._supply)
         self._is_ready = False
@@ -177,6 +161,8 @@ class App:
                 ]
                 if self._classifier is not None:
                     children.append(group.create_task(self._classifier.run(), name="classifier"))
+                voices = parts.voices(self._plan, self._config, self._bus_settings.port, self._health)
+                children += [group.create_task(voice.run(), name="voice") for voice in voices]
                 if self._recorder is not None:
                     running.append(group.create_task(self._recorder.run(), name="recording"))
                 running.append(group.create_task(self._announce(on_started), name="announce"))
@@ -209,6 +195,7 @@ class App:
                 classifier=self._plan.settings.sentiment.model if self._classifier is not None else "off (rules only)",
                 transcripts=self._plan.transcripts,
                 plugins=[status.name for status in self._plugins.statuses if status.state == "on"],
+                doors=await self._controls.doors(),
             )
         )
         self._is_ready = True
@@ -274,6 +261,7 @@ class App:
 
     async def _hear_playback(self, playback: topics.Playback) -> None:
         self._controls.playback.heard(playback.reply_id, playback.seq, playback.state)
+        self._publisher.notify(Playback(playback.reply_id, playback.seq, playback.state, playback.at))
         with contextlib.suppress(Unavailable):
             if self._transcripts is not None:
                 await self._transcripts.playback(playback.reply_id, playback.seq, playback.state, playback.at)
@@ -284,18 +272,12 @@ class App:
 
     def _show_status(self) -> None:
         down, role = self._health.down, self._cast.on_stage
-        state: topics.State = overall(self._pipeline, self._health)
+        state = overall(self._pipeline, self._health)
         self._bus.set_status(
             topics.Status(state=state, persona=role.persona.name, release=role.release, engine=self._engine.state)
         )
+        self._publisher.notify(Status(state, self._pipeline.muted, role.persona.name, role.release))
         notify.status(f"{state}: {', '.join(f'{part} {reason}' for part, reason in down.items()) or 'all well'}")
 
     def _watch(self, part: str) -> Callable[[State, str], None]:
         return lambda state, reason: self._health.set(part, state == "ready", reason or state)
-
-
-def _spare_the_collector() -> None:
-    """In a flood a fifth of the time went into looking for cycles, of which there are hardly any."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)

@@ -86,9 +86,9 @@ class Cast:
         """Wait for the end of `open`."""
         await self._opened.wait()
 
-    def enter(self) -> Role:
+    def enter(self, role: Role | None = None) -> Role:
         """The role for one reply, from its beginning to `leave`: whatever changes meanwhile, it keeps it."""
-        role = self.on_stage
+        role = role or self.on_stage
         self._running[role.lora] += 1
         return role
 
@@ -143,6 +143,15 @@ class Cast:
             for role in idle:
                 await self._drop(role)
             return idle
+
+    def ready(self, name: str, release: str | None) -> Role:
+        """The role that stands ready with this release (None: the base model). Raises Unavailable, ConfigError."""
+        for role, _ in self._ready.values():
+            if (role.persona.name, role.release) == (name, release):
+                return role
+        if release is not None:
+            raise Unavailable(f"{name}@{release} is not loaded")
+        return Role(self._read(name))
 
     def reread(self, settings: PersonaSettings) -> None:
         """Take over what has changed in the file of the persona on stage. Raises ConfigError."""

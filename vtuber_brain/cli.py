@@ -28,8 +28,10 @@ CHAT_URL = "ws://127.0.0.1:8766/chat"
 
 app = App(name="vtuber-brain", help="The brain of a VTuber as a service.")
 models = App(name="models", help="The bundled models.")
+app.command("vtuber_brain.panel_commands:panel", name="panel", help="A link into the operator's panel.")
 app.command("vtuber_brain.top:top", name="top", help="How she is, live, from the control API.")
 app.command("vtuber_brain.twitch_commands:twitch", name="twitch", help="The accounts in Twitch's chat.")
+app.command("vtuber_brain.voice_commands:voice", name="voice", help="Speak what she says.")
 app.command("vtuber_brain.filter_commands:filter_", name="filter", help="What is held for a human, and the lists.")
 app.command("vtuber_brain.stage:persona", name="persona", help="Who is on stage in the running daemon.")
 app.command("vtuber_brain.nightly_commands:retrain", name="retrain", help="Train anew, and say how good it is.")
@@ -65,14 +67,14 @@ def run(*, config: Config = None) -> None:
     """Run the daemon until it is told to stop (SIGTERM, ctrl-C). SIGHUP reloads persona, lists and thresholds."""
     from vtuber_brain import app as daemon
     from vtuber_brain.config import secrets
-    from vtuber_brain.console import welcome
+    from vtuber_brain.panel_commands import opened
     from vtuber_brain.plan import make_plan
     from vtuber_brain.runtime import logs
 
     plan = make_plan(config)
     logs.setup(plan.settings.logs.level, plan.settings.logs.format, secrets(plan.settings))
     logs.take_over()
-    asyncio.run(daemon.run(plan, config, welcome))
+    asyncio.run(daemon.run(plan, config, opened))
 
 
 @app.command
@@ -80,8 +82,9 @@ def check(*, config: Config = None) -> int:
     """Say what `run` would start and everything that is wrong. Exit 0 when it could start, else 2."""
     from vtuber_brain.check import findings
     from vtuber_brain.console import show_findings
+    from vtuber_brain.voice_commands import findings as of_the_voice
 
-    found = asyncio.run(findings(config))
+    found = [*asyncio.run(findings(config)), *of_the_voice(config)]
     show_findings(found)
     return WRONG if any(finding.state == "wrong" for finding in found) else DONE
 

@@ -42,6 +42,7 @@ from vtuber_brain.sections import (
     TwitchSettings,
     WebSocketSettings,
 )
+from vtuber_brain.voice_sections import BUILT_IN, VoiceSettings
 
 MIN_TOKEN_CHARS = 16
 """Of a token that guards an address which others can reach."""
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     transcripts: TranscriptsSettings = TranscriptsSettings()
     retrain: RetrainSettings = RetrainSettings()
     control: ControlSettings = ControlSettings()
+    voice: VoiceSettings = VoiceSettings()
     logs: LogSettings = LogSettings()
     plugins: dict[str, dict[str, Any]] = Field({}, description="[plugins.NAME] turns the plugin NAME on")
 
@@ -193,6 +195,7 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
         yield Problem("websocket.host", "chat would be open to the network without a token", fix)
     yield from _twitch_contradictions(settings.twitch)
     yield from _control_contradictions(settings.control)
+    yield from _voice_contradictions(settings.voice)
     engine = settings.engine
     if engine.slow_s >= engine.dead_s:
         yield Problem("engine.slow_s", "not less than engine.dead_s", "Make slow_s the smaller of the two")
@@ -231,6 +234,18 @@ def _control_contradictions(control: ControlSettings) -> Iterator[Problem]:
             yield Problem(f"control.{name}", "too short for a network", fix)
     if len(set(given.values())) < len(given):
         yield Problem("control.owner_token", "two roles share one token", "Give each role a token of its own")
+
+
+def _voice_contradictions(voice: VoiceSettings) -> Iterator[Problem]:
+    token = voice.token.get_secret_value() if voice.token is not None else ""
+    if voice.output == "overlay" and not is_loopback(voice.host) and len(token) < MIN_TOKEN_CHARS:
+        fix = f"Set voice.token, {MIN_TOKEN_CHARS} characters or more that nobody can guess, or listen on 127.0.0.1"
+        yield Problem("voice.host", "the overlay would be open to the network without a token", fix)
+    known = {*BUILT_IN, *voice.commands}
+    wanted = {*voice.engines.values(), *([voice.fallback] if voice.fallback else [])}
+    if unknown := sorted(wanted - known):
+        fix = f"Choose among {', '.join(sorted(known))}, or name its program in voice.commands"
+        yield Problem("voice.engines", f"no such engine: {', '.join(unknown)}", fix)
 
 
 def is_loopback(host: str) -> bool:

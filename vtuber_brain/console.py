@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vtuber_brain.app import Started
 from vtuber_brain.check import Finding
 from vtuber_brain.errors import Problem
+from vtuber_brain.started import Started
 
 _COLOURS = {"ok": "green", "off": "dim", "open": "yellow", "wrong": "bold red"}
 
@@ -20,6 +20,11 @@ def welcome(started: Started) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold cyan")
     table.add_column()
+    console = Console()
+    if (doors := started.doors) is not None:
+        # A link that lets in whoever has it is for the eyes before this terminal, not for a log.
+        table.add_row("panel", doors.link if console.is_terminal else doors.panel)
+        table.add_row("overlay", doors.overlay + ("" if doors.is_voiced else "  once `vtuber-brain voice` runs"))
     table.add_row("chat", started.chat_url or "off")
     table.add_row("bus", f"{started.bus}  topics {started.topics}")
     table.add_row("model", f"{started.model_path} · {_described(started.model)}")
@@ -28,10 +33,9 @@ def welcome(started: Started) -> None:
     table.add_row("transcripts", str(started.transcripts or "off"))
     if started.plugins:
         table.add_row("plugins", ", ".join(started.plugins))
-    console = Console()
     console.print()
     console.print(f"[bold magenta]{escape(started.persona)}[/] is listening.")
-    console.print(table)
+    console.print(table, soft_wrap=True)
     console.print("Talk to her from another terminal: [bold].venv/bin/vtuber-brain chat[/]   Stop her here: ctrl-C\n")
 
 

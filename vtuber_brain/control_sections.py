@@ -11,6 +11,12 @@ class ControlSettings(Section):
     enabled: bool = Field(True, description="whether to listen")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: Port = Field(8765, description="port to listen on; 0 takes a free one")
+    panel: bool = Field(
+        False, description="whether the operator's panel is served there too (docs/panel.md); it needs the extra panel"
+    )
+    open_browser: bool = Field(
+        True, description="whether run opens panel and overlay in a browser, from a terminal on a desktop"
+    )
     viewer_token: SecretStr | None = Field(None, description="bearer token of those who may look; unset: nobody's")
     moderator_token: SecretStr | None = Field(
         None, description="token of those who may also mute, skip, rate, decide what is held, edit the block list"

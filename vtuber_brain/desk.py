@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from vtuber_brain.backstage import Backstage
 from vtuber_brain.bus.control import QUICK, Control, ControlResult, answer
 from vtuber_brain.cast import Cast
 from vtuber_brain.commands import Commands
@@ -34,8 +35,10 @@ from vtuber_brain.transcripts.viewers import forget
 LONGEST_S = 30.0
 MAX_WAITING = 16
 """Long commands that wait for each other; one more is busy."""
+_VERSION = version("vtuber-brain")
 UNHEARD = ("classifier", "gate", "bus")
 """Parts without which she cannot be heard, beside the engine."""
+_NOTHING_KEPT = "transcripts.enabled is false: nothing is kept"
 _QUESTIONS = {"held", "personas", "show"}
 _CONTROL: TypeAdapter[Control] = TypeAdapter(Control)
 
@@ -62,9 +65,10 @@ class Desk:
         blocklist: OwnBlocklist,
         transcripts: Path | None,
         on_change: Callable[[], None],
+        backstage: Backstage,
     ) -> None:
         self._rooms, self._commands, self._audit, self._blocklist = rooms, commands, audit, blocklist
-        self._transcripts, self._on_change = transcripts, on_change
+        self._transcripts, self._on_change, self._backstage = transcripts, on_change, backstage
         self._long, self._num_waiting = asyncio.Lock(), 0
         self._started_at = unix_s()
         rooms.metrics.queue.labels("held").set_function(lambda: len(rooms.pipeline.door.held()))
@@ -129,12 +133,12 @@ class Desk:
             ready=not reasons,
             reasons=reasons,
             down=down,
-            queues={name: self._queue(name) for name in ("chat", "money", "held", "bus")},
+            queues=self._queues(),
             thoughts=[_shown(thought) for thought in pipeline.thoughts],
             speaking=speaking.reply_id if speaking is not None else None,
             stopping=pipeline.stopping,
             started_at=self._started_at,
-            version=version("vtuber-brain"),
+            version=_VERSION,
         )
 
     def blocklist(self) -> tuple[str, Sequence[str]]:
@@ -162,6 +166,30 @@ class Desk:
         by = _signature(who)
         done = self._in_transcripts(lambda path: edit(path, reply_id, text, by, reason=reason))
         return await self._noted(who, "edit", {"reply_id": reply_id, "num_chars": len(text)}, done)
+
+    async def chat(self, who: Who, name: str, text: str) -> Answer:
+        """See Brain."""
+        done = _answered(self._backstage.chat(name, text))
+        return await self._noted(who, "chat", {"num_chars": len(text)}, done)
+
+    async def preview(self, who: Who, name: str, release: str | None, text: str) -> Answer:
+        """See Brain. Loading the release waits its turn as any preload does; the line itself keeps nobody waiting."""
+        loaded = await self.order(who, "preload", name=name, release=release)
+        if not loaded.ok or loaded.data is None:
+            return loaded
+        release = loaded.data["release"]
+        done = _answered(self._backstage.preview(name, release, text))
+        return await self._noted(who, "preview", {"name": name, "release": release}, done)
+
+    async def replies(self, limit: int, *, unrated: bool) -> Answer:
+        """See Brain."""
+        if self._transcripts is None:
+            return Answer(ok=False, code="no_transcripts", detail=_NOTHING_KEPT)
+        return await _answered(self._backstage.replies(self._transcripts, limit, unrated=unrated))
+
+    async def night(self) -> Answer:
+        """See Brain."""
+        return await _answered(self._backstage.night())
 
     async def forget(self, who: Who, source: str, author_id: str) -> Answer:
         """See Brain. First here, so that nothing of it is said any more, then in the transcripts."""
@@ -200,15 +228,20 @@ class Desk:
     async def _in_transcripts(self, change: Callable[[Path], Any]) -> Answer:
         path = self._transcripts
         if path is None:
-            return Answer(ok=False, code="no_transcripts", detail="transcripts.enabled is false: nothing is kept")
+            return Answer(ok=False, code="no_transcripts", detail=_NOTHING_KEPT)
         told = await asyncio.to_thread(change, path)
         return Answer(ok=True, code="ok", data=told if isinstance(told, dict) else {"stream": told})
 
-    def _queue(self, name: str) -> Queue:
-        registry, labels = self._rooms.metrics.registry, {"queue": name}
-        waiting = registry.get_sample_value("vtb_queue_waiting", labels) or 0
-        oldest_s = registry.get_sample_value("vtb_queue_oldest_seconds", labels) or 0.0
-        return Queue(waiting=int(waiting), oldest_s=round(oldest_s, 2))
+    def _queues(self) -> dict[str, Queue]:
+        """All at once: the registry computes every gauge it is asked for."""
+        asked = self._rooms.metrics.registry.restricted_registry(["vtb_queue_waiting", "vtb_queue_oldest_seconds"])
+        found = {(one.name, one.labels["queue"]): one.value for family in asked.collect() for one in family.samples}
+
+        def queue(name: str) -> Queue:
+            waiting, oldest_s = (found.get((f"vtb_queue_{what}", name), 0) for what in ("waiting", "oldest_seconds"))
+            return Queue(waiting=int(waiting), oldest_s=round(oldest_s, 2))
+
+        return {name: queue(name) for name in ("chat", "money", "held", "bus")}
 
     def _held_s(self) -> float:
         return max((now_s() - held.since_s for held in self._rooms.pipeline.door.held()), default=0.0)
@@ -218,6 +251,19 @@ def overall(pipeline: Pipeline, health: Health) -> Any:
     """In one word how she is, as the bus's status has it."""
     awake = "muted" if pipeline.muted else "degraded" if health.down else "online"
     return "asleep" if pipeline.asleep else awake
+
+
+async def _answered(data: Awaitable[dict[str, Any]]) -> Answer:
+    """An answer that carries this. Raises nothing of ours but what a route may: the answer says it."""
+    try:
+        async with asyncio.timeout(LONGEST_S):
+            return Answer(ok=True, code="ok", data=await data)
+    except TimeoutError:
+        return Answer(ok=False, code="timeout", detail=f"not done within {LONGEST_S:g} s")
+    except Unavailable as error:
+        return Answer(ok=False, code="unavailable", detail=str(error))
+    except BrainError as error:
+        return Answer(ok=False, code="failed", detail=str(error))
 
 
 def _forgotten(path: Path, source: str, author_id: str) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from vtuber_brain.sections import BusSettings, TwitchSettings
 from vtuber_brain.sentiment.classifier import Classifier
 from vtuber_brain.supply import Supply
 from vtuber_brain.transcripts.store import Transcripts
+from vtuber_brain.voice_keeper import VoiceKeeper
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +67,13 @@ def twitch(settings: TwitchSettings, metrics: Metrics, health: Health) -> "list[
     from vtuber_brain.chat.twitch.source import TwitchChat
 
     return [TwitchChat(settings, metrics, health.set)]
+
+
+def voices(plan: Plan, config: Path | None, bus_port: int, health: Health) -> list[VoiceKeeper]:
+    """The voice's process, where it is enabled."""
+    if not plan.settings.voice.enabled:
+        return []
+    return [VoiceKeeper(config, bus_port, lambda up, reason: health.set("voice", up, reason))]
 
 
 def progress(bus: MqttBus, engine: Engine, classifier: Classifier | None, supply: Supply) -> Progress:

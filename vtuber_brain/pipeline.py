@@ -14,12 +14,13 @@ import structlog
 from vtuber_brain.cast import Cast
 from vtuber_brain.chat.inbox import Inbox
 from vtuber_brain.config import Settings
-from vtuber_brain.context.heard import Heard, Played
+from vtuber_brain.context.heard import Heard
 from vtuber_brain.context.memory import Memory, Recalled
 from vtuber_brain.context.prompt import build, muse
 from vtuber_brain.crowd import Crowd
 from vtuber_brain.door import Door
-from vtuber_brain.messages import ChatMessage, Drop, Incoming, Judged, Retraction, Turn
+from vtuber_brain.gate import Gate
+from vtuber_brain.messages import ChatMessage, Drop, Incoming, Judged, Played, Retraction, Turn
 from vtuber_brain.plugin_api import Recall
 from vtuber_brain.publisher import Publisher
 from vtuber_brain.replies import Mouth
@@ -73,6 +74,11 @@ class Pipeline:
     def speaking(self) -> Thought | None:
         """The one that has the floor."""
         return self._mouth.speaking
+
+    @property
+    def gate(self) -> Gate:
+        """What screens her sentences."""
+        return self._mouth.gate
 
     async def receive(self, incoming: Incoming) -> None:
         """What a source delivers. Returns once it is stored; raises Unavailable, having taken it in, if it is not."""

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from tests.support.scripted import Collector, ScriptedEngine, calm
 from vtuber_brain.air import Air
 from vtuber_brain.assembly import assemble
+from vtuber_brain.backstage import Backstage
 from vtuber_brain.cast import Cast
-from vtuber_brain.chat.protocol import encode, event_frame
 from vtuber_brain.commands import Commands
 from vtuber_brain.config import Settings, state_dir
 from vtuber_brain.context.personas import load_persona
@@ -20,8 +20,10 @@ from vtuber_brain.control.feed import Feed
 from vtuber_brain.control.server import ControlServer, application
 from vtuber_brain.control.tokens import load_tokens
 from vtuber_brain.control_sections import ControlSettings
+from vtuber_brain.controls import came_in, encoded
 from vtuber_brain.desk import Desk, Rooms
 from vtuber_brain.own_blocklist import OwnBlocklist, own_list
+from vtuber_brain.panel.addresses import addresses
 from vtuber_brain.plan import rules_for
 from vtuber_brain.publisher import Publisher
 from vtuber_brain.releases.store import ReleaseStore
@@ -36,17 +38,15 @@ TOKENS = {"viewer": "v" * 20, "moderator": "m" * 20, "owner": "o" * 20}
 class Operated:
     """One brain and its API; `call` asks it as somebody."""
 
-    def __init__(self, script, transcripts, *, sentiment=(), **control):
+    def __init__(self, script, transcripts, *, sentiment=(), persona="mori", **control):
         secrets = {f"{role}_token": SecretStr(token) for role, token in TOKENS.items()}
         self.settings = ControlSettings(**{"port": 0, "requests_per_s": 10_000, "burst": 10_000, **secrets, **control})
         chosen = Settings(sentiment=dict(sentiment))
-        persona = load_persona("mori")
+        persona = load_persona(persona)
         self.metrics, self.out, self.engine = Metrics(), Collector(), ScriptedEngine(script)
         self.health = Health(self.metrics, lambda: None)
         self.judge = Judge(chosen.sentiment, rules_for(chosen.sentiment, persona), calm, self.metrics)
-        self.feed = Feed(
-            lambda event: (event_frame(event).type, encode(event_frame(event))), self.settings.max_streams, self.metrics
-        )
+        self.feed = Feed(encoded, self.settings.max_streams, self.metrics)
         self.publisher = Publisher(transcripts.append, [self.out, self.feed], self.metrics)
         self.cast = Cast(
             persona, chosen.persona, engine=self.engine, store=ReleaseStore(state_dir() / "personas"), max_loras=2
@@ -75,10 +75,23 @@ class Operated:
             OwnBlocklist(own_list(chosen.sentiment), relist),
             state_dir() / "transcripts.db",
             lambda: None,
+            Backstage(
+                self.cast,
+                self.engine,
+                self.pipeline.gate,
+                chosen,
+                receive=self.receive,
+                state=state_dir(),
+            ),
         )
-        self.app = application(
-            self.desk, load_tokens(self.settings, state_dir()), self.feed, self.audit, self.settings, self.metrics
-        )
+        tokens = load_tokens(self.settings, state_dir())
+        what = self.desk, tokens, self.feed, self.audit, self.settings, self.metrics
+        self.panel = None
+        if self.settings.panel:
+            from vtuber_brain.panel.panel import Panel
+
+            self.panel = Panel(self.desk, tokens, self.feed, self.metrics, addresses(chosen))
+        self.app = application(*what, self.panel.front) if self.panel is not None else application(*what)
         self.server = ControlServer(self.app, self.feed, self.settings)
         self.listening = asyncio.Event()
 
@@ -90,8 +103,14 @@ class Operated:
     def url(self):
         return f"http://127.0.0.1:{self.server.port}"
 
+    async def receive(self, incoming):
+        """As a source delivers it: those who read the events hear of it first."""
+        self.feed.tell(*came_in(incoming))
+        await self.pipeline.receive(incoming)
+
     async def run(self):
-        async with asyncio.TaskGroup() as group:
+        panel = self.panel.open() if self.panel is not None else contextlib.nullcontext()
+        async with panel, asyncio.TaskGroup() as group:
             group.create_task(self.publisher.run())
             group.create_task(self.pipeline.run())
             group.create_task(self.server.run(lambda _: self.listening.set()))

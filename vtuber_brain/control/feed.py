@@ -67,11 +67,18 @@ class Feed:
     def __init__(self, encode: Encode, max_readers: int, metrics: Metrics) -> None:
         self._encode, self._max_readers, self._metrics = encode, max_readers, metrics
         self._readers: set[Reader] = set()
+        self._num_inside = 0
 
     @property
     def num_readers(self) -> int:
         """How many read."""
         return len(self._readers)
+
+    def tell(self, kind: str, data: str) -> None:
+        """Queue what is no event of the pipeline's, as `emit` does. `data` is JSON on one line."""
+        for reader in self._readers:
+            if not reader.push(kind, data, None):
+                self._metrics.refused_frames.labels("slow_reader").inc()
 
     async def emit(self, event: Event) -> None:
         """Queue one event for every reader; a full queue loses its oldest. Never waits."""
@@ -87,8 +94,15 @@ class Feed:
 
     def open(self) -> Reader | None:
         """A new reader; None when there are as many as there may be. `leave` must follow."""
-        if len(self._readers) >= self._max_readers:
+        if len(self._readers) - self._num_inside >= self._max_readers:
             return None
+        reader = Reader()
+        self._readers.add(reader)
+        return reader
+
+    def open_inside(self) -> Reader:
+        """A reader of this process's own, for as long as it runs; it takes nobody's place."""
+        self._num_inside += 1
         reader = Reader()
         self._readers.add(reader)
         return reader

@@ -28,6 +28,8 @@ MAX_CLIENTS = 1024
 MAX_TOKEN_CHARS = 512
 LOOPBACK_NAMES = {"localhost", "127.0.0.1", "[::1]"}
 _METHODS = "GET, POST, PUT, DELETE"
+INSIDE = "vtb.inside"
+"""The key of an ASGI scope under which this process names who asks (inside.py); no request from outside can set it."""
 _ALWAYS = [
     (b"cache-control", b"no-store"),
     (b"x-content-type-options", b"nosniff"),
@@ -52,10 +54,13 @@ class Border:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         origin = headers.get("origin")
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send, headers)
+            return
         try:
             self._check(headers, origin)
             if scope["method"] == "OPTIONS" and origin is not None:
@@ -66,6 +71,15 @@ class Border:
             await say(send, refusal.status, refusal.code, refusal.detail)
             return
         await self._app(scope, _replayed(body, receive), _with_headers(send, origin))
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]) -> None:
+        """A browser says from which page a socket comes; what says nothing is none of ours."""
+        try:
+            self._check(headers, headers.get("origin", "null"))
+        except Refusal:
+            await turn_away(receive, send)
+            return
+        await self._app(scope, receive, send)
 
     def _check(self, headers: dict[str, str], origin: str | None) -> None:
         host = headers.get("host", "")
@@ -108,11 +122,17 @@ class Access:
 
     async def admit(self, request: Request) -> Who:
         """Who asks. Raises Refusal 401 for no or a wrong token, 429 for too many wrong ones."""
+        if (inside := request.scope.get(INSIDE)) is not None:
+            return Who(inside.role, inside.token, inside.address)
         address = request.client.host if request.client is not None else ""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
             raise self._stranger("no_token", "give a bearer token")
+        return await self.identify(address, token)
+
+    async def identify(self, address: str, token: str) -> Who:
+        """Whose token this is. Raises Refusal as `admit`."""
         hashed = digest(token[:MAX_TOKEN_CHARS])
         if self._turnstile.is_known_wrong(address, hashed):
             raise self._stranger("wrong_token", "nobody has this token")
@@ -197,7 +217,10 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 def _with_headers(send: Send, origin: str | None) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", []), *_ALWAYS, *_allowing(origin)]
+            own = message.get("headers", [])
+            named = {name.lower() for name, _ in own}
+            always = [header for header in _ALWAYS if header[0] not in named]
+            message["headers"] = [*own, *always, *_allowing(origin)]
         await send(message)
 
     return sending
@@ -225,3 +248,9 @@ async def say(send: Send, status: int, code: str, detail: str) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *_ALWAYS]
     await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def turn_away(receive: Receive, send: Send) -> None:
+    """Refuse a WebSocket before it is one (403)."""
+    await receive()
+    await send({"type": "websocket.close", "code": 1008})

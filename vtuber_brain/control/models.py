@@ -43,6 +43,19 @@ class RoleBody(Incoming):
     release: ReleaseName | None = None
 
 
+class PreviewBody(RoleBody):
+    """What she is asked; the answer is not published."""
+
+    text: str = Field("Say hello to the chat!", max_length=500, pattern=r"\S", description="what a viewer would write")
+
+
+class ChatBody(Incoming):
+    """What somebody writes in chat, and as whom."""
+
+    name: str = Field("operator", max_length=64, pattern=r"\S", description="the viewer's name")
+    text: str = Field(max_length=2000, pattern=r"\S", description="what is written")
+
+
 class DecisionBody(Incoming):
     """About which message, when several sources use one id."""
 
@@ -189,6 +202,33 @@ class HeldList(BaseModel):
     """All of them, the longest held first."""
 
     held: list[HeldMessage]
+
+
+class RatedReply(BaseModel):
+    """A reply that was heard, and the operator's last word on it."""
+
+    reply_id: str
+    at: float = Field(description="Unix seconds")
+    viewer: str | None
+    said: str | None = Field(description="what it answers")
+    heard_text: str
+    rating: int | None = Field(description="1, -1, 0, or null: nothing was said of it yet")
+    edited_text: str | None = Field(description="what she should have said")
+    rated_by: str | None
+
+
+class RatedReplies(BaseModel):
+    """The newest first."""
+
+    replies: list[RatedReply]
+
+
+class Night(BaseModel):
+    """The last night that has a report; null: there was none."""
+
+    persona: str
+    night: str | None
+    report: str | None = Field(description="a whole HTML page; show it in a sandbox")
 
 
 class BlockList(BaseModel):

@@ -38,6 +38,22 @@ class Brain(Protocol):
         """Note what she should have said."""
         ...
 
+    async def chat(self, who: Who, name: str, text: str) -> Answer:
+        """Write something in chat as the viewer `name`."""
+        ...
+
+    async def preview(self, who: Who, name: str, release: str | None, text: str) -> Answer:
+        """What a persona would answer with a release; `data` has text and reasons against it. Nobody hears it."""
+        ...
+
+    async def replies(self, limit: int, *, unrated: bool) -> Answer:
+        """The latest replies that were heard, as models.RatedReplies."""
+        ...
+
+    async def night(self) -> Answer:
+        """The last night's report, as models.Night."""
+        ...
+
     async def forget(self, who: Who, source: str, author_id: str) -> Answer:
         """Empty everything of a viewer's, here and in the transcripts."""
         ...

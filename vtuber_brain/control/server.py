@@ -35,14 +35,26 @@ SILENT = TelemetryConfig(tracing=False, metrics=False, logs=False, operation_spa
 HEADERS_S = 5.0
 KEEPALIVE_S = 5
 MAX_HEADER_BYTES = 16384
+MAX_FRAME_BYTES = 65536
+"""Of what the panel's page sends over its WebSocket at once."""
 LEAVE_S = 1
 _CODES = {404: "not_found", 405: "not_allowed", 400: "unreadable", 422: "bad_request"}
 
 
+def _alone(app: FastAPI) -> ASGIApp:
+    return app
+
+
 def application(
-    brain: Brain, tokens: Tokens, feed: Feed, audit: AuditLog, settings: ControlSettings, metrics: Metrics
+    brain: Brain,
+    tokens: Tokens,
+    feed: Feed,
+    audit: AuditLog,
+    settings: ControlSettings,
+    metrics: Metrics,
+    front: Callable[[FastAPI], ASGIApp] = _alone,
 ) -> ASGIApp:
-    """The whole API as ASGI."""
+    """The whole API as ASGI. `front` stands before it, behind the border: it takes paths that are not the API's."""
     app = FastAPI(
         title="vtuber-brain",
         summary="The control API of one daemon.",
@@ -61,7 +73,7 @@ def application(
     app.add_exception_handler(HTTPException, _not_served)
     app.add_exception_handler(BrainError, _not_done)
     _describe(app)
-    return _Counted(Border(app, settings, is_loopback=is_loopback(settings.host)), metrics)
+    return _Counted(Border(front(app), settings, is_loopback=is_loopback(settings.host)), metrics)
 
 
 class ControlServer:
@@ -97,7 +109,8 @@ class _Protocol(H11Protocol):
         self.loop.call_later(HEADERS_S, self._close_if_silent)
 
     def _close_if_silent(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+        is_ours = self.transport.get_protocol() is self  # else it has become a WebSocket
+        if is_ours and self.cycle is None and not self.transport.is_closing():
             self.transport.close()
 
 
@@ -108,6 +121,9 @@ class _Counted:
         self._inner, self._metrics = inner, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
         begun = False
 
         async def counting(message: Message) -> None:
@@ -129,7 +145,9 @@ def _configuration(app: ASGIApp, settings: ControlSettings) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=_Protocol,
-        ws="none",
+        ws="websockets-sansio" if settings.panel else "none",
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,
         lifespan="off",
         loop="none",
         log_config=None,

@@ -5,7 +5,7 @@ import hmac
 import os
 import secrets
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -47,6 +47,11 @@ class Tokens:
     def __init__(self, given: Mapping[Role, str]) -> None:
         self._known = [(role, digest(token)) for role, token in given.items()]
 
+    @property
+    def known(self) -> Sequence[tuple[Role, bytes]]:
+        """Every role with its token's digest: what sessions are signed with (sessions.py)."""
+        return self._known
+
     def identify(self, token: str) -> tuple[Role, str] | None:
         """The role and the fingerprint of a token; None for one that nobody has. Takes as long whichever it is."""
         given = digest(token)
@@ -78,9 +83,13 @@ def load_tokens(settings: ControlSettings, state: Path) -> Tokens:
         Role.OWNER: settings.owner_token,
     }
     known = {role: value for role, secret in given.items() if secret and (value := secret.get_secret_value())}
-    if Role.OWNER not in known:
-        known[Role.OWNER] = own_token(state / FILE)
-    return Tokens(known)
+    return Tokens({**known, Role.OWNER: owner_token(settings, state)})
+
+
+def owner_token(settings: ControlSettings, state: Path) -> str:
+    """The settings', else the one of the file. Raises ConfigError as `load_tokens`."""
+    given = settings.owner_token.get_secret_value() if settings.owner_token is not None else ""
+    return given or own_token(state / FILE)
 
 
 def own_token(path: Path) -> str:
