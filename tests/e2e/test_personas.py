@@ -199,7 +199,8 @@ async def test_asleep_the_worker_is_gone_the_night_may_train_and_awake_its_relea
         assert (await command(command="personas"))["data"]["on_stage"] == {"persona": "pip", "release": "r-1"}
         assert (await run(daemon, "off-air"))[0] == 1
         assert await daemon.stop() == 0
-        assert [ended_at is not None for _, ended_at in stream_ids(house / "state" / "transcripts.db", "pip")] == [True] * 2
+        streams = stream_ids(house / "state" / "transcripts.db", "pip")
+        assert [ended_at is not None for _, ended_at in streams] == [True, True]
 
 
 async def test_a_current_release_that_cannot_be_loaded_costs_the_voice_and_is_said(house):
