@@ -1,24 +1,29 @@
 """Our training loop against plain Trainer + peft and TRL's SFTTrainer, on the same rows, each in its own process.
 
-TRL is no dependency of the project: where it is not installed (`pip install trl`) its lines are left out.
+TRL is no dependency of the project: where it is not installed, it is put into an environment of its own in the cache,
+which sees our packages and thus computes with the very same torch; where that fails, its lines are left out.
 """
 
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
+import venv
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from benchmarks.table import Table
-from vtuber_brain.config import shipped
+from vtuber_brain.config import cache_dir, shipped
 from vtuber_brain.models import resolve
 
+PEER = "trl==1.16.0"
 MODEL = "bundled:smollm2-135m-instruct"
 NUM_ROWS = int(os.environ.get("BENCH_ROWS", "96"))
 NUM_JUDGED = 8
@@ -28,7 +33,9 @@ LORA = {"r": 16, "lora_alpha": 32, "lora_dropout": 0.05, "target_modules": "all-
 
 def measure() -> Table:
     """One pass over the first rows of Mori's corpus, each row with her opening as live prompts have it."""
-    ways = {name: _run(name) for name in _WAYS if "TRL" not in name or find_spec("trl")}
+    peer_python = _peer_python()
+    pythons = {name: peer_python if "TRL" in name else sys.executable for name in _WAYS}
+    ways = {name: _run(name, python) for name, python in pythons.items() if python is not None}
     table = Table(
         "Training",
         f"{MODEL}, {NUM_ROWS} rows, a lora of rank 16 on all projections. {measure.__doc__} Tokens are those of the "
@@ -50,12 +57,32 @@ def measure() -> Table:
         f"The NLLs of the ways that compute in fp32 differ by {max(exact) - min(exact):.1e} (aim: 1e-4)."
     )
     if peer is None:
-        table.notes.append("TRL was not installed (`pip install trl`), so its lines are missing.")
+        table.notes.append(f"{PEER} could not be installed, so its lines are missing.")
+    else:
+        table.notes.append(f"TRL is {PEER}, both with the same torch and transformers, in one run.")
     return table
 
 
-def _run(name: str) -> dict[str, float]:
-    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.training", name]
+def _peer_python() -> str | None:
+    """A Python that has TRL beside what ours has; None where it cannot be had."""
+    if find_spec("trl"):
+        return sys.executable
+    home = cache_dir() / "bench" / PEER
+    python = home / "bin" / "python"
+    if not (home / "ready").exists():
+        shutil.rmtree(home, ignore_errors=True)
+        venv.create(home, with_pip=False, symlinks=True)
+        site = Path(sysconfig.get_path("purelib", vars={"base": str(home), "platbase": str(home)}))
+        (site / "ours.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
+        command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "-c", "constraints.txt", PEER]
+        if subprocess.run(command, check=False).returncode:
+            return None
+        (home / "ready").touch()
+    return str(python)
+
+
+def _run(name: str, python: str) -> dict[str, float]:
+    command = [python, "-W", "ignore", "-m", "benchmarks.training", name]
     quiet = {**os.environ, "GOMP_SPINCOUNT": "1000"}  # threads that wait would count as CPU-seconds
     told = subprocess.run(command, capture_output=True, text=True, check=False, env=quiet)
     if told.returncode:

@@ -48,6 +48,7 @@ ROOM_OF = {
     "voice_keeper": "app",
     "voice_commands": "cli",
     **dict.fromkeys(["guarded", "manifests"], "plugins"),
+    "nights": "releases",
     **dict.fromkeys(
         [
             "canned",

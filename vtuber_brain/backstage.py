@@ -20,6 +20,7 @@ from vtuber_brain.engine.wire import Done, Sampling
 from vtuber_brain.errors import Unavailable
 from vtuber_brain.gate import Gate
 from vtuber_brain.messages import Author, ChatMessage, Incoming
+from vtuber_brain.nights import NIGHTS
 from vtuber_brain.roles import Role
 from vtuber_brain.runtime.clock import now_s, unix_s
 from vtuber_brain.speech.stream import Speech
@@ -27,7 +28,6 @@ from vtuber_brain.transcripts.ratings import rated
 
 SOURCE = "panel"
 """Where the messages come from that the operator writes as a viewer."""
-NIGHTS = "retrain"
 MAX_REPORT_BYTES = 8 * 2**20
 _NIGHT = re.compile(r"(\d{4}-\d{2}-\d{2})(?:\.(\d+))?")
 

@@ -17,12 +17,14 @@ from vtuber_brain.backstage import Backstage
 from vtuber_brain.bus.control import QUICK, Control, ControlResult, answer
 from vtuber_brain.cast import Cast
 from vtuber_brain.commands import Commands
+from vtuber_brain.config import state_dir
 from vtuber_brain.control.audit import AuditLog
 from vtuber_brain.control.models import Answer, Queue, State, ThoughtShown
 from vtuber_brain.control.tokens import BUS, Who
 from vtuber_brain.engine.api import Engine
 from vtuber_brain.errors import BrainError, Unavailable
 from vtuber_brain.messages import Retraction
+from vtuber_brain.nights import purge
 from vtuber_brain.own_blocklist import Change, OwnBlocklist
 from vtuber_brain.pipeline import Pipeline
 from vtuber_brain.runtime.clock import now_s, unix_s
@@ -268,11 +270,13 @@ async def _answered(data: Awaitable[dict[str, Any]]) -> Answer:
 
 def _forgotten(path: Path, source: str, author_id: str) -> dict[str, Any]:
     gone = forget(path, source, author_id)
+    at_work = purge(state_dir())
     return {
         "messages": gone.num_messages,
         "replies": gone.num_replies,
         "quoting": gone.num_quoting,
         "scrubbed": gone.is_scrubbed,
+        "night_at_work": str(at_work) if at_work is not None else None,
     }
 
 

@@ -102,6 +102,7 @@ def configure_of(settings: "Settings", model: str) -> "Configure":
         num_slots=engine.num_slots,
         context=engine.context,
         threads=engine.threads,
+        max_lora_rank=engine.max_lora_rank,
     )
 
 

@@ -120,6 +120,7 @@ class GateSettings(Section):
     max_echoes: Share = Field(0.1, description="share that say the viewer's words back")
     style_margin: Share = Field(0.1, description="a share of style may be this much over the current one's instead")
     min_distinct: Share = Field(0.5, description="variety of word pairs against the current one's")
+    hold: bool = Field(False, description="have what passes wait for a person: vtuber-brain persona approve or refuse")
 
 
 class ReleaseSettings(Section):

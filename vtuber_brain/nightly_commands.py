@@ -1,7 +1,6 @@
 """`vtuber-brain retrain`: the night, a fine-tuning by hand, or the classifier's training."""
 
 import asyncio
-import getpass
 import os
 import sys
 from dataclasses import replace
@@ -15,9 +14,13 @@ from vtuber_brain.errors import ConfigError, Problem
 if TYPE_CHECKING:
     from vtuber_brain.config import Settings
     from vtuber_brain.context.personas import Persona
+    from vtuber_brain.retrain.ending import Ended
+    from vtuber_brain.retrain.search import Trial
     from vtuber_brain.retrain.task import Force, Task
 
-DONE, REJECTED = 0, 1
+DONE, REJECTED, HELD = 0, 4, 5
+"""Exit codes of a night; systemd counts none of them as a failure."""
+
 WHOLE = "_brain_final"
 """What a model of her own is called after her name, unless --out says."""
 
@@ -36,6 +39,8 @@ def retrain(
     format: Annotated[str | None, Parameter(help="What --corpus is; else known by its content.")] = None,  # noqa: A002
     template: Annotated[str | None, Parameter(help="With --full: one text of each row's fields.")] = None,
     skip_bad: Annotated[bool, Parameter(help="Leave bad rows of a corpus out, and count them.", negative="")] = False,
+    search: Annotated[int | None, Parameter(help="Try so many settings of training; 20 are many.")] = None,
+    hours: Annotated[float, Parameter(help="With --search: begin no trial after so long.")] = 6.0,
     full: Annotated[bool, Parameter(help="Train a model of its own on --corpus alone; no gate.", negative="")] = False,
     base: Annotated[Path | None, Parameter(help="With --full: the folder of the model to begin with.")] = None,
     out: Annotated[Path | None, Parameter(help="With --full or --classifier: the folder to write.")] = None,
@@ -44,36 +49,47 @@ def retrain(
     config: Config = None,
 ) -> int:
     """Make a better persona of the nights' streams and her corpus, and release it if it is better and as safe."""
-    _spare_the_machine()
+    spare_the_machine()
     if classifier:
         return _classifier(data, out)
     _check_wanted(data=data, out=out, base=base, full=full)
-    settings, whose = _settings(config, persona)
+    settings, whose = settings_of(config, persona)
     if full:
         reading = {"format": format, "template": template, "skip_bad": skip_bad}
         return _whole(settings, whose, corpus or [], base, out, reading)
-    from vtuber_brain.retrain.task import Force
-
-    forced: Force | None = Force(by or getpass.getuser(), force) if force is not None else None
-    task = replace(
-        _task(settings, whose, corpus or [], forced), skip_bad=skip_bad, while_live=while_live, format=format
-    )
+    task = task_of(settings, whose, corpus or [], forced(force, by))
+    task = replace(task, skip_bad=skip_bad, while_live=while_live, format=format)
+    if search is not None:
+        return _search(task, search, hours)
     return _rehearse(task) if dry_run else _night(task, settings, from_step)
 
 
 def _night(task: "Task", settings: "Settings", from_step: str | None) -> int:
-    from vtuber_brain.release_commands import tell_daemon
+    from vtuber_brain.retrain.processes import is_first
     from vtuber_brain.retrain.progress import bar
-    from vtuber_brain.retrain.run import run_night
+    from vtuber_brain.retrain.run import assist, run_night
 
+    if not is_first():
+        assist(task)
+        return DONE
     with bar() as on_progress:
         ended = run_night(replace(task, on_progress=on_progress), from_step=from_step)
+    return tell_end(settings, task, ended)
+
+
+def tell_end(settings: "Settings", task: "Task", ended: "Ended") -> int:
+    """Say how a night ended, have the daemon speak with what was released, and give the exit code."""
+    from vtuber_brain.release_commands import tell_daemon
+
     _say(f"{ended.outcome}: {ended.release.name if ended.release is not None else ', '.join(ended.verdict.vetoes)}")
     for reason in ended.verdict.reasons:
         _say(f"  {reason}")
     _say(f"report: {ended.report}")
     if ended.release is None:
         return REJECTED
+    if ended.outcome == "held":
+        _say(f"it waits for your word: vtuber-brain persona approve {ended.release.name}, or refuse")
+        return HELD
     return asyncio.run(tell_daemon(settings, task.persona.name, ended.release))
 
 
@@ -85,10 +101,33 @@ def _rehearse(task: "Task") -> int:
     return DONE
 
 
+def _search(task: "Task", num_trials: int, hours: float) -> int:
+    from vtuber_brain.retrain.progress import bar
+    from vtuber_brain.retrain.run import search_settings
+
+    with bar() as on_progress:
+        found = search_settings(
+            replace(task, on_progress=on_progress), num_trials, hours * 3600, lambda trial: _tell(_of_trial(trial))
+        )
+    for trial in found:
+        _say(_of_trial(trial))
+    best = found[0].chosen
+    scale = task.settings.train.alpha / task.settings.train.rank
+    _say("the best of them, for the settings:\n[retrain.train]")
+    _say("\n".join(f"{key} = {value}" for key, value in {**best, "alpha": scale * best["rank"]}.items()))
+    return DONE
+
+
+def _of_trial(trial: "Trial") -> str:
+    cost = f"{trial.nll:.4f} nats" if trial.nll is not None else "nothing held out"
+    return f"trial {trial.number}: {cost} with " + ", ".join(f"{key} {value}" for key, value in trial.chosen.items())
+
+
 def _whole(
     settings: "Settings", persona: "Persona", corpora: list[str], base: Path | None, out: Path | None, reading: Any
 ) -> int:
     from vtuber_brain.models import resolve
+    from vtuber_brain.retrain.processes import is_first
     from vtuber_brain.retrain.progress import bar
     from vtuber_brain.retrain.whole import fine_tune
 
@@ -99,6 +138,8 @@ def _whole(
             corpora, start, chosen, target, context=settings.engine.context, on_progress=on_progress, **reading
         )
     trained = made.trained
+    if not is_first():
+        return DONE
     _say(
         f"{trained.steps} updates, {trained.row_tokens} tokens, held out {trained.first_nll} → {trained.best_nll} nats"
     )
@@ -133,7 +174,15 @@ def _check_wanted(*, data: Path | None, out: Path | None, base: Path | None, ful
         )
 
 
-def _spare_the_machine() -> None:
+def forced(reason: str | None, by: str | None) -> "Force | None":
+    """Whoever wants it released whatever the gate says."""
+    from vtuber_brain.release_commands import me
+    from vtuber_brain.retrain.task import Force
+
+    return Force(by or me(), reason) if reason is not None else None
+
+
+def spare_the_machine() -> None:
     """What libraries read when they are loaded: kernels kept for few sizes, threads that wait asleep, no chatter.
 
     Without the first a night takes a gigabyte more; without the second two threads count as three or four.
@@ -143,7 +192,8 @@ def _spare_the_machine() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
-def _settings(config: Path | None, persona: str) -> "tuple[Settings, Persona]":
+def settings_of(config: Path | None, persona: str) -> "tuple[Settings, Persona]":
+    """The settings, and the persona named or theirs. Raises ConfigError."""
     from vtuber_brain.config import load
     from vtuber_brain.context.personas import load_persona
 
@@ -151,7 +201,8 @@ def _settings(config: Path | None, persona: str) -> "tuple[Settings, Persona]":
     return settings, load_persona(persona or settings.persona.name, settings.persona.dir)
 
 
-def _task(settings: "Settings", persona: "Persona", corpora: list[str], force: "Force | None") -> "Task":
+def task_of(settings: "Settings", persona: "Persona", corpora: list[str], force: "Force | None") -> "Task":
+    """A night of hers, with all that it reads and writes."""
     from vtuber_brain.config import state_dir
     from vtuber_brain.models import local, resolve
     from vtuber_brain.night import configure_of, judges_of

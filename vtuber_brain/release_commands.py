@@ -35,13 +35,14 @@ def releases(
 ) -> None:
     """A persona's releases, oldest first: current, previous, pinned, rolled back, size, what the gate said."""
     from vtuber_brain.releases.publish import standings
+    from vtuber_brain.releases.waiting import waiting
 
     settings = load(config)
-    found = standings(_store(), name or _configured(settings))
+    found = standings(store_of(), name or configured(settings))
     if json:
         _say_json(found)
     else:
-        _show(found)
+        _show(found, waiting(store_of(), name or configured(settings)))
 
 
 def rollback(
@@ -53,24 +54,24 @@ def rollback(
     config: Config = None,
 ) -> int:
     """Go back to the release that was current before, at once where she is on stage. The one left never comes back."""
-    settings, store = load(config), _store()
-    whose = name or _configured(settings)
-    release = store.rollback(whose, by or _me(), reason)
+    settings, store = load(config), store_of()
+    whose = name or configured(settings)
+    release = store.rollback(whose, by or me(), reason)
     _say(f"{whose}: {release.name if release is not None else 'the base model'} is current again")
     return asyncio.run(tell_daemon(settings, whose, release))
 
 
 def pin(release: str, /, *, persona: Persona = None, config: Config = None) -> None:
     """Have a release never pruned."""
-    whose = persona or _configured(load(config))
-    _store().pin(whose, release)
+    whose = persona or configured(load(config))
+    store_of().pin(whose, release)
     _say(f"{whose}: {release} is pinned")
 
 
 def unpin(release: str, /, *, persona: Persona = None, config: Config = None) -> None:
     """Let a release be pruned when its time comes."""
-    whose = persona or _configured(load(config))
-    _store().unpin(whose, release)
+    whose = persona or configured(load(config))
+    store_of().unpin(whose, release)
     _say(f"{whose}: {release} is not pinned")
 
 
@@ -98,25 +99,28 @@ async def tell_daemon(settings: Settings, name: str, release: "Release | None") 
 async def _order(settings: Settings, command: Any) -> "ControlResult":
     from vtuber_brain.bus.order import order
 
-    return await order(settings.bus, _configured(settings), command)
+    return await order(settings.bus, configured(settings), command)
 
 
-def _configured(settings: Settings) -> str:
+def configured(settings: Settings) -> str:
+    """The name of the persona of the settings."""
     return Path(settings.persona.name).stem
 
 
-def _store() -> ReleaseStore:
+def store_of() -> ReleaseStore:
+    """The releases in the state folder."""
     return ReleaseStore(state_dir() / "personas")
 
 
-def _me() -> str:
+def me() -> str:
+    """Who types, by name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a user without a name
         return f"uid {os.getuid()}"
 
 
-def _show(found: "list[Standing]") -> None:
+def _show(found: "list[Standing]", held: "list[Release]") -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -128,14 +132,17 @@ def _show(found: "list[Standing]") -> None:
         gate = (one.release.manifest or {}).get("gate")
         told = str(gate.get("outcome", "")) if isinstance(gate, dict) else ""
         table.add_row(
-            escape(one.release.name), escape(", ".join(_states(one))), escape(told), f"{one.num_bytes / 1e6:.1f}"
+            escape(one.release.name),
+            escape(", ".join(_states(one, waits=one.release in held))),
+            escape(told),
+            f"{one.num_bytes / 1e6:.1f}",
         )
     Console().print(table)
 
 
-def _states(one: "Standing") -> list[str]:
+def _states(one: "Standing", *, waits: bool) -> list[str]:
     states = {"current": one.is_current, "previous": one.is_previous, "pinned": one.is_pinned}
-    told = [state for state, applies in states.items() if applies]
+    told = [state for state, applies in states.items() if applies] + (["waits for approve or refuse"] if waits else [])
     return [*told, f"rolled back {one.rolled_back}"] if one.rolled_back is not None else told
 
 

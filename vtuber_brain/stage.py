@@ -18,6 +18,14 @@ for name, what in (
     ("unpin", "Let a release be pruned when its time comes."),
 ):
     persona.command(f"vtuber_brain.release_commands:{name}", name=name, help=what)
+for name, function, what in (
+    ("import", "import_", "Judge a lora that was trained elsewhere, and release it if it passes."),
+    ("approve", "approve", "Have a release that waits for a person's word go live."),
+    ("refuse", "refuse", "Have a release that waits for a person's word never go live."),
+    ("ab", "ab", "Who won on the blind sheet of a night."),
+    ("export", "export", "Base and lora as one model, for other engines."),
+):
+    persona.command(f"vtuber_brain.candidate_commands:{function}", name=name, help=what)
 
 Release = Annotated[str | None, Parameter(name="--release", help="A release, a PEFT directory, or base.")]
 

@@ -114,9 +114,7 @@ def edit(reply: str, text: str, *, by: By = None, reason: Reason = "", config: C
 @transcripts.command
 def forget(viewer: Viewer, *, config: Config = None) -> int:
     """Empty all that a viewer wrote, the replies to it, and replies to others that name or quote them. For good."""
-    from vtuber_brain.retrain.journal import purge
-    from vtuber_brain.retrain.plan import LOCK, NIGHTS
-    from vtuber_brain.runtime.lease import holder
+    from vtuber_brain.nights import purge
     from vtuber_brain.transcripts.viewers import forget as empty
     from vtuber_brain.transcripts.viewers import the_viewer
 
@@ -129,10 +127,9 @@ def forget(viewer: Viewer, *, config: Config = None) -> int:
     )
     if not gone.is_scrubbed:
         _say("The file is large or was being read: the next retrain packs it anew, and then no byte of it is left")
-    if (night := holder(state_dir() / LOCK)) is not None:
+    if (night := purge(state_dir())) is not None:
         _say(f"{night} is at work with what it read before: end it, and give this command again")
         return FAILED
-    purge(state_dir() / NIGHTS)
     _say("What was trained before holds what it learnt: the next retrain begins without this viewer")
     return DONE
 

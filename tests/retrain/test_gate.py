@@ -128,5 +128,6 @@ def test_limits_are_the_operators():
 def test_every_limit_and_every_veto_stands_in_the_page_with_its_default():
     page = (Path(__file__).parents[2] / "docs" / "retrain.md").read_text()
     for name, key in GateSettings.model_fields.items():
-        assert f"| `{name}` | {key.default:g} | {key.description} |" in page
+        default = str(key.default).lower() if isinstance(key.default, bool) else f"{key.default:g}"
+        assert f"| `{name}` | {default} | {key.description} |" in page
     assert all(f"| `{veto}` |" in page for veto in VETOES)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vtuber_brain.errors import ConfigError
+from vtuber_brain.nights import LOCK, NIGHTS, purge
 from vtuber_brain.retrain.journal import (
     STEPS,
     Journal,
@@ -17,8 +18,8 @@ from vtuber_brain.retrain.journal import (
     last_ended,
     nights,
     open_night,
-    purge,
 )
+from vtuber_brain.runtime.lease import held
 
 NOW = 1_800_000_000.0
 ROOT = Path(__file__).parents[2]
@@ -121,11 +122,14 @@ def test_from_a_step_on_all_is_done_again_and_the_earlier_results_stay(tmp_path)
 
 
 def test_what_was_made_can_be_cleared_and_purged_but_the_lines_stay(tmp_path):
-    journal = open_night(tmp_path / "mori", NOW)
+    journal = open_night(tmp_path / NIGHTS / "mori", NOW)
     whole_night(journal)
     journal.clear(keep=("ended.txt",))
     assert sorted(path.name.partition("-")[0] for path in journal.folder.iterdir()) == ["ended", "journal.jsonl"]
-    purge(tmp_path)
+    with held(tmp_path / LOCK, "the retrain of mori"):
+        assert purge(tmp_path).what == "the retrain of mori"
+        assert len(list(journal.folder.iterdir())) == 2
+    assert purge(tmp_path) is None
     assert [path.name for path in journal.folder.iterdir()] == ["journal.jsonl"]
     assert Journal(journal.folder).is_over
 

@@ -4,13 +4,14 @@ import hashlib
 import itertools
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel, get_peft_model_state_dict
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from tests.support.families import save_model, save_talker
 from tests.support.rows import random_rows
@@ -22,8 +23,10 @@ from vtuber_brain.errors import ConfigError, ModelRefused
 from vtuber_brain.night_sections import TrainSettings
 from vtuber_brain.retrain.loop import Plan, learning_rate, overfits
 from vtuber_brain.retrain.losses import plain_row_cost
+from vtuber_brain.retrain.matching import shapes_of
 from vtuber_brain.retrain.outputs import merged
 from vtuber_brain.retrain.train import train, work_folder
+from vtuber_brain.retrain.tuning import load_base
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +223,23 @@ def test_four_bits_without_cuda_are_refused(base, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ConfigError, match="qlora needs a CUDA device"):
         run(base, tmp_path / "lora", method="qlora")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_over_a_base_of_four_bits_it_learns_a_lora_that_the_engine_takes(tmp_path):
+    pytest.importorskip("bitsandbytes")
+    shape = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2, "num_attention_heads": 4}
+    LlamaForCausalLM(LlamaConfig(vocab_size=256, **shape)).save_pretrained(tmp_path / "base")
+    trained, _ = run(tmp_path / "base", tmp_path / "lora", method="qlora", device="cuda", dtype="bf16")
+    assert trained.best_nll < trained.first_nll
+    assert read_lora(tmp_path / "lora", shapes_of(tmp_path / "base"), 4).rank == 4
+
+
+def test_four_bits_without_bitsandbytes_are_refused_with_what_to_install(monkeypatch):
+    monkeypatch.setattr("vtuber_brain.retrain.tuning.find_spec", lambda _name: None)
+    with pytest.raises(ConfigError, match="gpu extra"):
+        load_base(Path("nowhere"), small_settings(method="qlora"), torch.device("cuda"))
 
 
 def test_projections_that_the_model_lacks_are_refused(base, tmp_path):

@@ -13,7 +13,8 @@ from vtuber_brain.engine.wire import Configure
 from vtuber_brain.night_sections import GateSettings, RetrainSettings, TrainSettings
 from vtuber_brain.releases.store import ReleaseStore
 from vtuber_brain.retrain.asking import Judges
-from vtuber_brain.retrain.run import run_night
+from vtuber_brain.retrain.processes import is_first
+from vtuber_brain.retrain.run import assist, run_night
 from vtuber_brain.retrain.safety import output_judge
 from vtuber_brain.retrain.task import Force, Task
 from vtuber_brain.sections import MemorySettings, SentimentSettings
@@ -72,6 +73,9 @@ def main() -> None:
     night = task(base, state)
     if kill_at:
         die_at(kill_at)
+    if not is_first():
+        assist(night)
+        return
     ended = run_night(night)
     sys.stdout.write(f"{ended.outcome} {ended.release.name if ended.release else ''}\n")
 

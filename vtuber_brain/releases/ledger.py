@@ -32,12 +32,23 @@ class RolledBack(BaseModel):
     content: str | None = None
 
 
+class Approved(BaseModel):
+    """Who let a release that was held go live, when (Unix time, s) and why."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    at: float
+    by: str
+    reason: str = ""
+
+
 class _File(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     promoted: list[str] = []
     pinned: list[str] = []
     rolled_back: dict[str, RolledBack] = {}
+    approved: dict[str, Approved] = {}
 
 
 @dataclass(slots=True)
@@ -47,6 +58,7 @@ class Ledger:
     promoted: list[str] = field(default_factory=list)
     pinned: set[str] = field(default_factory=set)
     rolled_back: dict[str, RolledBack] = field(default_factory=dict)
+    approved: dict[str, Approved] = field(default_factory=dict)
 
     def promote(self, name: str, before: str | None) -> None:
         """Note that `name` is made current after `before`."""
@@ -61,6 +73,7 @@ class Ledger:
             "promoted": self.promoted,
             "pinned": sorted(self.pinned),
             "rolled_back": {name: mark.model_dump() for name, mark in sorted(self.rolled_back.items())},
+            "approved": {name: mark.model_dump() for name, mark in sorted(self.approved.items())},
         }
         return json.dumps(told, indent=2).encode() + b"\n"
 
@@ -76,7 +89,7 @@ def read_ledger(folder: Path) -> Ledger:
         what = str(error) if isinstance(error, OSError) else "it is no ledger of releases"
         fix = "Mend it, or move it away: then nothing is pinned or rolled back any more"
         raise ConfigError([Problem(str(path), what, fix)]) from None
-    return Ledger(told.promoted, set(told.pinned), told.rolled_back)
+    return Ledger(told.promoted, set(told.pinned), told.rolled_back, told.approved)
 
 
 def write_ledger(folder: Path, ledger: Ledger) -> None:

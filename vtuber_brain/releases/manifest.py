@@ -29,11 +29,11 @@ class Window(_Part):
 
 
 class Verdict(_Part):
-    """What the gate said: passed, or passed by a human's word, and why."""
+    """What the gate said: passed, passed by a human's word, or passed and held for one; and why."""
 
-    outcome: Literal["passed", "forced", "imported"]
+    outcome: Literal["passed", "forced", "held"]
     reasons: tuple[str, ...] = ()
-    by: str | None = Field(None, description="who forced it")
+    by: str | None = Field(None, description="who forced it, or has it wait")
 
     @model_validator(mode="after")
     def _says_who(self) -> Self:

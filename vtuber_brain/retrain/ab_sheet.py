@@ -52,7 +52,7 @@ def ab_sheet(samples: Sequence[Sample], seed: int, *, title: str = "Which reply 
     end = element(
         "section",
         element("h2", "Done"),
-        element("p", "Copy this and give it to ", element("code", "read_ab"), "."),
+        element("p", "Save this as a file and ask who won: ", element("code", "vtuber-brain persona ab FILE"), "."),
         element("textarea", id="result", readonly=True, aria_label="Your choices as JSON"),
         id="end",
         hidden=True,

@@ -23,12 +23,15 @@ RETENTION = (
 )
 
 
+Outcome = Literal["released", "held", "rejected"]
+
+
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a night ended: the release, if there is a new one, the gate's word, the page."""
+    """How a night ended: the release, if there is a new one (`held`: it waits), the gate's word, the page."""
 
     night: str
-    outcome: Literal["released", "rejected"]
+    outcome: Outcome
     verdict: Verdict
     release: Release | None
     report: Path
@@ -47,28 +50,41 @@ def entry_of(journal: Journal, step: str) -> Entry:
 
 
 def released(task: Task, journal: Journal, base: Fingerprint, verdict: Verdict) -> Release:
-    """Publish the candidate and make it current. Raises Refused and OSError."""
-    lora = journal.path("trained", "lora")
-    human, built, trained = verdict.human, figures_of(journal, "built"), figures_of(journal, "trained")
-    outcome: Literal["forced", "passed"] = "forced" if human is not None else "passed"
+    """Publish the candidate, and make it current unless it is held. Raises Refused and OSError."""
+    lora, trained = journal.path("trained", "lora"), figures_of(journal, "trained")
+    human, held = verdict.human, verdict.outcome == "hold"
+    outcome: Literal["held", "forced", "passed"] = "held" if held else "forced" if human is not None else "passed"
     manifest = Manifest(
         persona=task.persona.name,
         base=Hashed(sha256=base.base, name=task.base_name),
         tokenizer=Hashed(sha256=base.tokenizer),
         chat_template=Hashed(sha256=base.chat_template),
-        data=Hashed(sha256=hash_of({"rows": entry_of(journal, "built").results})),
         content=Hashed(sha256=content_hash(lora)),
         created_at=entry_of(journal, "planned").at,
-        window=Window(streams=tuple(figures_of(journal, "planned")["streams"])),
-        counts={"rows": built["rows"], "tokens": built["tokens"], **figures_of(journal, "curated")["left"]},
-        seed=task.settings.train.seed,
-        settings=task.settings.train.model_dump(mode="json"),
         packages={**trained["versions"], "vtuber_brain": version("vtuber_brain")},
-        scores={"first_nll": trained["first_nll"], "best_nll": trained["best_nll"]},
+        **(_ours(task, journal) if task.imported is None else _theirs(trained)),
         gate=Passed(outcome=outcome, reasons=tuple(verdict.reasons), by=human.by if human is not None else None),
         parent=figures_of(journal, "planned")["parent"],
     )
-    return publish(task.store, lora, manifest, base)
+    return publish(task.store, lora, manifest, base, promote=not held)
+
+
+def _ours(task: Task, journal: Journal) -> dict[str, Any]:
+    """What a night knows of a lora that it has trained."""
+    built, trained = figures_of(journal, "built"), figures_of(journal, "trained")
+    return {
+        "data": Hashed(sha256=hash_of({"rows": entry_of(journal, "built").results})),
+        "window": Window(streams=tuple(figures_of(journal, "planned")["streams"])),
+        "counts": {"rows": built["rows"], "tokens": built["tokens"], **figures_of(journal, "curated")["left"]},
+        "seed": task.settings.train.seed,
+        "settings": task.settings.train.model_dump(mode="json"),
+        "scores": {"first_nll": trained["first_nll"], "best_nll": trained["best_nll"]},
+    }
+
+
+def _theirs(trained: dict[str, Any]) -> dict[str, Any]:
+    """What is known of one that was trained elsewhere: where it came from, and how it was found to fit."""
+    return {"data": Hashed(sha256=None, name="not ours"), "settings": {"imported": trained["imported"]}}
 
 
 def page_of(task: Task, journal: Journal, measured: Measured, verdict: Verdict, release: Release | None) -> Night:
@@ -85,10 +101,17 @@ def page_of(task: Task, journal: Journal, measured: Measured, verdict: Verdict, 
         num_validation=built["validation_rows"],
         drops={reason: count for reason, count in drops.items() if count},
         cost=Cost(trained["row_tokens"], _seconds(journal), trained["cpu_s"], trained["peak_bytes"]),
-        facts={"base": task.base_name, "streams": str(len(figures_of(journal, "planned")["streams"]))},
+        facts=_facts(task, journal),
         retention=RETENTION,
         release=release.name if release is not None else None,
     )
+
+
+def _facts(task: Task, journal: Journal) -> dict[str, str]:
+    """What was compared on what, and of an imported lora where it came from."""
+    origin = figures_of(journal, "trained").get("imported", {})
+    told = {key: str(value) for key, value in origin.items() if value not in (None, [], "")}
+    return {**told, "base": task.base_name, "streams": str(len(figures_of(journal, "planned")["streams"]))}
 
 
 def _seconds(journal: Journal) -> dict[str, float]:

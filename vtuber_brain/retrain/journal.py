@@ -20,12 +20,13 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.nights import JOURNAL, clear
 from vtuber_brain.runtime.files import sync_file, sync_folder, write_whole
 
 STEPS = ("planned", "curated", "built", "trained", "evaluated", "gated", "ended")
 """The steps of a night in their order; `ended` says with its figure `outcome` whether it was released or rejected."""
 
-JOURNAL, WORK = "journal.jsonl", "work"
+WORK = "work"
 _NIGHT = re.compile(r"\d{4}-\d{2}-\d{2}(?:\.(\d+))?")
 
 
@@ -117,9 +118,7 @@ class Journal:
     def clear(self, keep: Collection[str] = ()) -> None:
         """Remove every result but those of these names, and all workspaces; the lines stay."""
         kept = {entry.results[name] for entry in self._done.values() for name in keep if name in entry.results}
-        for path in self.folder.iterdir():
-            if path.name != JOURNAL and path.name not in kept:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        clear(self.folder, frozenset(kept))
 
     def _take(self, entry: Entry) -> None:
         if entry.step not in STEPS:
@@ -206,12 +205,6 @@ def last_ended(root: Path) -> Journal | None:
         if journal.is_over:
             return journal
     return None
-
-
-def purge(root: Path) -> None:
-    """Remove all that the nights under `root`, at any depth, have made: it may hold words that are to be forgotten."""
-    for path in sorted(root.rglob(JOURNAL)):
-        Journal(path.parent).clear()
 
 
 def hash_of(inputs: Mapping[str, object]) -> str:

@@ -9,10 +9,14 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, GenerationConfig
 
+from vtuber_brain.engine.load import base_hash
+from vtuber_brain.engine.loras import read_lora
 from vtuber_brain.errors import ConfigError, Problem
 from vtuber_brain.retrain.checkpoints import whole
+from vtuber_brain.retrain.matching import shapes_of
 from vtuber_brain.retrain.tuning import Tuned
 
+MAX_RANK = 4096
 _BESIDE_WEIGHTS = (
     "tokenizer*",
     "vocab*",
@@ -45,6 +49,15 @@ def merged(base: Path, lora: Path, out: Path) -> None:
     whole_model = PeftModel.from_pretrained(model, lora, local_files_only=True).merge_and_unload(safe_merge=True)
     with whole(out) as folder:
         _save_model(whole_model, base, folder)
+
+
+def export_merged(base: Path, lora: Path, out: Path) -> None:
+    """`merged` of a lora that is known to be of this base.
+
+    Raises ConfigError where `out` is taken, LoraRejected for one that does not fit the base or is no plain lora.
+    """
+    read_lora(lora, shapes_of(base), MAX_RANK, base_hash(str(base)))
+    merged(base, lora, out)
 
 
 def _save_lora(tuned: Tuned, folder: Path, base_name: str) -> None:

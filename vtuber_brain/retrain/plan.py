@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vtuber_brain.errors import Unavailable
+from vtuber_brain.nights import LOCK, NIGHTS
 from vtuber_brain.releases.store import Release, ReleaseStore
 from vtuber_brain.retrain.journal import last_ended
 from vtuber_brain.runtime.lease import LIVE, ON_AIR, Holder, Taken, held, holder
 from vtuber_brain.transcripts.past import stream_ids
-
-LOCK = "retrain.lock"
-NIGHTS = "retrain"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,19 @@ import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed
 from torch import Tensor
+
+PATIENCE = timedelta(hours=24)
+"""The others have nothing to do while the first one builds the rows and compares what came of them."""
+
+
+def is_first() -> bool:
+    """Whether this process is the one that speaks, writes and decides."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,14 @@ class Processes:
         torch.distributed.all_reduce(tensor)
         return [float(number) for number in tensor]
 
+    def told(self, what: str | None) -> str | None:
+        """What the first process says here; the others wait for it, for hours if need be."""
+        if self.count > 1:
+            said = [what]
+            torch.distributed.broadcast_object_list(said, src=0)
+            return said[0]
+        return what
+
     def wait(self) -> None:
         """Go on when all have come here."""
         if self.count > 1:
@@ -60,7 +77,7 @@ def together(device: torch.device) -> Iterator[Processes]:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     ours = not torch.distributed.is_initialized()
     if ours:
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Processes(torch.distributed.get_rank(), count)
     finally:

@@ -2,13 +2,12 @@
 more, so that a night that was killed ends in the same bytes.
 """
 
-import contextlib
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from vtuber_brain.engine.load import load_tokenizer
 from vtuber_brain.engine.render import Renderer
@@ -16,12 +15,14 @@ from vtuber_brain.errors import ConfigError, Problem
 from vtuber_brain.releases.publish import prune
 from vtuber_brain.retrain import gate
 from vtuber_brain.retrain.ab_sheet import ab_sheet
+from vtuber_brain.retrain.arrival import arrival, arrival_inputs
 from vtuber_brain.retrain.asking import Material, contestants
 from vtuber_brain.retrain.canary import make_canaries
 from vtuber_brain.retrain.comparison import anchors, compare
 from vtuber_brain.retrain.curate import check_enough, curate
-from vtuber_brain.retrain.ending import Ended, entry_of, identity_of, page_of, released
+from vtuber_brain.retrain.ending import Ended, Outcome, entry_of, identity_of, page_of, released
 from vtuber_brain.retrain.fingerprints import fingerprint
+from vtuber_brain.retrain.foreign import find
 from vtuber_brain.retrain.gate import Verdict
 from vtuber_brain.retrain.journal import Entry, Journal, Results, nights
 from vtuber_brain.retrain.material import corpus_rows, part
@@ -41,19 +42,25 @@ from vtuber_brain.retrain.stored import (
 )
 from vtuber_brain.retrain.stored import report as told_of
 from vtuber_brain.retrain.task import Task
-from vtuber_brain.retrain.train import train
+from vtuber_brain.retrain.train import Trained, train
 from vtuber_brain.transcripts.past import marks, streams
 from vtuber_brain.transcripts.viewers import is_scrub_due, scrub
 
 KEPT = ("report.html", "ab.html", "verdict.json", "measured.json", "curated.json", "log.jsonl")
 """What of a night is kept when it is over."""
+_OUTCOMES: dict[str, Outcome] = {"release": "released", "hold": "held", "reject": "rejected"}
+
+
+OnTraining = Callable[[Path], None]
 
 
 class Steps:
-    """The steps; each reads what those before it left in the journal, and nothing else."""
+    """The steps; each reads what those before it left in the journal, and nothing else. `anew`: not without news."""
 
-    def __init__(self, task: Task, journal: Journal) -> None:
-        self.task, self.journal = task, journal
+    def __init__(
+        self, task: Task, journal: Journal, *, anew: bool = True, before_training: OnTraining = lambda _out: None
+    ) -> None:
+        self.task, self.journal, self.anew, self.before_training = task, journal, anew, before_training
         self.nights = nights_of(task.state, task.persona.name)
         self.base = fingerprint(task.base)
 
@@ -66,12 +73,12 @@ class Steps:
                 scrub(there)
             force = "wanted while a stream is live" if self.task.while_live else None
             found = make_plan(self.task.transcripts, self.task.persona.name, self.task.store, self.nights, force=force)
-            check_new(found, len(self.task.corpora))
+            if self.anew:
+                check_new(found, len(self.task.corpora))
             parent = found.parent.name if found.parent is not None else None
             return Results(figures={"streams": list(found.streams), "new": list(found.new), "parent": parent})
 
-        with self._step("planned"):
-            self.journal.do("planned", {}, work)
+        self._do("planned", {}, work)
 
     def curate(self) -> None:
         """What of her own words is learnt from, and why the rest is not."""
@@ -96,8 +103,7 @@ class Steps:
             "memory": task.memory.model_dump(mode="json"),
             "corpora": [row.content_hash for row in corpus],
         }
-        with self._step("curated"):
-            self.journal.do("curated", inputs, work)
+        self._do("curated", inputs, work)
 
     def build(self) -> None:
         """What is trained on and what is held out, and how many tokens that is."""
@@ -128,27 +134,20 @@ class Steps:
             "seed": settings.train.seed,
             "context": task.configure.context,
         }
-        with self._step("built"):
-            self.journal.do("built", inputs, work)
+        self._do("built", inputs, work)
 
     def train(self) -> None:
-        """The lora."""
+        """The lora, trained now or elsewhere."""
         task = self.task
+        if task.imported is not None:
+            foreign = find(task.imported)
+            self._do("trained", arrival_inputs(foreign, self.base), lambda it: arrival(task, foreign, self.base, it))
+            return
 
         def work(folder: Path) -> Results:
-            training, validation = (self._rows(self._examples("built", f"{name}.jsonl"), {}) for name in
-                                    ("training", "validation"))  # fmt: skip
             out = folder / "lora"
-            trained = train(
-                task.base,
-                training,
-                validation,
-                task.settings.train,
-                out,
-                resume=True,
-                on_progress=task.on_progress,
-                base_name=task.base_name,
-            )
+            self.before_training(out)
+            trained = self.train_to(out)
             log = out.with_name("lora.training") / "log.jsonl"
             figures = {
                 "steps": trained.steps,
@@ -163,12 +162,17 @@ class Steps:
             }
             return Results({"lora": out, "log.jsonl": log.read_bytes()}, figures)
 
-        inputs = {
-            "rows": self._entry("built").results,
-            "settings": task.settings.train.model_dump(mode="json"),
-        }
-        with self._step("trained"):
-            self.journal.do("trained", inputs, work)
+        inputs = {"rows": self._entry("built").results, "settings": task.settings.train.model_dump(mode="json")}
+        self._do("trained", inputs, work)
+
+    def train_to(self, out: Path) -> Trained:
+        """The training itself, in every process that takes part."""
+        training, validation = self.rows()
+        task = self.task
+        return train(
+            task.base, training, validation, task.settings.train, out,
+            resume=True, on_progress=task.on_progress, base_name=task.base_name,
+        )  # fmt: skip
 
     def evaluate(self) -> None:
         """Candidate, current and base side by side."""
@@ -202,8 +206,7 @@ class Steps:
             "rows": self._entry("built").results,
             "parent": parent,
         }
-        with self._step("evaluated"):
-            self.journal.do("evaluated", inputs, work)
+        self._do("evaluated", inputs, work)
 
     def judge(self) -> None:
         """The gate, and whoever overrules it."""
@@ -211,6 +214,8 @@ class Steps:
 
         def work(_: Path) -> Results:
             verdict = gate.judge(self._measured(), self.task.settings.gate)
+            if force is None and self.task.settings.gate.hold and verdict.outcome == "release":
+                verdict = gate.hold(verdict, "retrain.gate.hold", "it waits for a person's word")
             if force is not None and verdict.outcome != "release":
                 try:
                     verdict = gate.force(verdict, force.by, force.reason)
@@ -223,35 +228,35 @@ class Steps:
             "settings": self.task.settings.gate.model_dump(mode="json"),
             "force": [force.by, force.reason] if force is not None else None,
         }
-        with self._step("gated"):
-            self.journal.do("gated", inputs, work)
+        self._do("gated", inputs, work)
 
     def end(self) -> Ended:
         """Release what passed, write the page, tidy up."""
         verdict = self._verdict()
-        passed = verdict.outcome == "release"
+        outcome = _OUTCOMES[verdict.outcome]
 
         def work(_: Path) -> Results:
-            release = released(self.task, self.journal, self.base, verdict) if passed else None
+            release = released(self.task, self.journal, self.base, verdict) if outcome != "rejected" else None
             measured = self._measured()
             page = report(page_of(self.task, self.journal, measured, verdict, release)).encode()
             sheet = ab_sheet(measured.samples, self.task.settings.train.seed).encode()
-            figures = {"outcome": "released" if passed else "rejected", "release": release.name if release else None}
+            figures = {"outcome": outcome, "release": release.name if release else None}
             return Results({"report.html": page, "ab.html": sheet}, figures)
 
-        with self._step("ended"):
-            entry = self.journal.do("ended", {"verdict": self._entry("gated").results}, work)
-        self.journal.clear(
-            keep=("report.html", "ab.html", "verdict.json", "measured.json", "curated.json", "log.jsonl")
-        )
+        entry = self._do("ended", {"verdict": self._entry("gated").results}, work)
+        self.journal.clear(keep=KEPT)
         name = entry.figures["release"]
         release = self.task.store.find(self.task.persona.name, name) if name is not None else None
         if release is not None:
             prune(self.task.store, self.task.persona.name, self.task.settings.releases)
-        for old in nights(self.nights)[: -self.task.settings.keep_nights]:
+        for old in nights(self.journal.folder.parent)[: -self.task.settings.keep_nights]:
             shutil.rmtree(old)
-        outcome: Literal["released", "rejected"] = "released" if passed else "rejected"
         return Ended(self.journal.name, outcome, verdict, release, self.journal.path("ended", "report.html"))
+
+    def rows(self) -> tuple[list[Row], list[Row]]:
+        """What was built, as tokens: to train on, and held out."""
+        training, validation = (self._examples("built", f"{name}.jsonl") for name in ("training", "validation"))
+        return self._rows(training, {}), self._rows(validation, {})
 
     def _transcripts(self) -> Path | None:
         path = self.task.transcripts
@@ -283,10 +288,11 @@ class Steps:
     def _figures(self, step: str) -> dict[str, Any]:
         return entry_of(self.journal, step).figures
 
-    @contextlib.contextmanager
-    def _step(self, name: str) -> Iterator[None]:
+    def _do(self, name: str, inputs: Mapping[str, object], work: Callable[[Path], Results]) -> Entry:
+        """The step, unless it is done, and a line for whoever watches."""
         began_s = time.monotonic()
-        yield
-        figures = {key: value for key, value in self._figures(name).items() if isinstance(value, int | float | str)}
+        entry = self.journal.do(name, inputs, work)
+        figures = {key: value for key, value in entry.figures.items() if isinstance(value, int | float | str)}
         shown = ", ".join(f"{key} {value}" for key, value in figures.items())
         self.task.say(f"{name} ({time.monotonic() - began_s:.1f} s) {shown}".rstrip())
+        return entry

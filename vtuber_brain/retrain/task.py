@@ -28,6 +28,7 @@ class Task:
     """One night. `configure` is how the base is served, `base` the folder it is in, `base_name` what people call it.
 
     `transcripts` None: none are kept. `judges` makes the daemon's own judge of her sentences, when it is needed.
+    `imported` is what a trainer elsewhere has left, to be judged in the place of a lora that is trained now.
     """
 
     persona: Persona
@@ -42,6 +43,7 @@ class Task:
     corpora: tuple[str, ...]
     judges: Callable[[], Judges]
     force: Force | None = None
+    imported: Path | None = None
     format: str | None = None
     skip_bad: bool = False
     while_live: bool = False

@@ -18,6 +18,7 @@ from vtuber_brain.night_sections import TrainSettings
 from vtuber_brain.retrain.conversations import Conversation, Text
 from vtuber_brain.retrain.corpora import Corpus, read_corpus
 from vtuber_brain.retrain.outputs import merged
+from vtuber_brain.retrain.processes import is_first
 from vtuber_brain.retrain.progress import OnProgress
 from vtuber_brain.retrain.rows import Example, Row, end_tokens, rows, text_rows
 from vtuber_brain.retrain.samples import Sample, samples
@@ -56,7 +57,7 @@ def fine_tune(
     training = [row for place, row in enumerate(made) if place % EVERY != EVERY - 1]
     trained = train(base, training, held, settings, out, resume=True, on_progress=on_progress)
     prompts = [" ".join(text.split()[:PROMPT_WORDS]) for text in _beginnings(texts, chats)]
-    return Made(trained, out, _said(base, out, settings, prompts))
+    return Made(trained, out, _said(base, out, settings, prompts) if is_first() else ())
 
 
 def _read(corpora: Sequence[str], read: Callable[[str], Corpus]) -> tuple[list[Text], list[Conversation]]:
