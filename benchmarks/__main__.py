@@ -5,7 +5,7 @@ import sys
 
 from benchmarks.table import DOCS, write_page
 
-PARTS = ("latency", "decode", "serving", "filtering", "flood", "daemon", "training", "gate")
+PARTS = ("latency", "stage", "decode", "serving", "filtering", "flood", "daemon", "training", "gate")
 
 
 def main() -> None:

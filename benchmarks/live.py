@@ -35,6 +35,7 @@ async def demo(module: str = "vtuber_brain", **environment: str) -> AsyncIterato
     with tempfile.TemporaryDirectory() as state:
         ports = {"VTB_WEBSOCKET__PORT": str(chat), "VTB_BUS__PORT": str(bus), "VTB_CONTROL__PORT": "0"}
         own = {"VTB_STATE_DIR": state, **ports}
+        own["VTB_VOICE__ENABLED"] = "false"
         limits = {"VTB_LOGS__FORMAT": "json", "VTB_CHAT__AUTHOR_BURST": "1000", "VTB_CHAT__AUTHOR_PER_S": "1000"}
         start_s = time.perf_counter()
         process = await asyncio.create_subprocess_exec(

@@ -13,7 +13,8 @@ from vtuber_brain.config import Settings, shipped
 
 UNIT = shipped("systemd", "vtuber-brain.service")
 NIGHT = shipped("systemd", "vtuber-brain-retrain.service")
-UNITS = [UNIT, NIGHT, shipped("systemd", "vtuber-brain-retrain.timer")]
+VOICE = shipped("systemd", "vtuber-brain-voice.service")
+UNITS = [UNIT, NIGHT, shipped("systemd", "vtuber-brain-retrain.timer"), VOICE]
 MOST_EXPOSED = 25
 """What `systemd-analyze security` may give at most, in tenths."""
 
@@ -44,11 +45,11 @@ def analyze(*words: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="where there is no systemd nobody can say")
 class TestWhatSystemdSays:
     def test_nothing_is_wrong_with_the_units(self, tmp_path):
-        assert [analyze("verify", unit).stderr for unit in planted(tmp_path)] == ["", "", ""]
+        assert [analyze("verify", unit).stderr for unit in planted(tmp_path)] == ["", "", "", ""]
         wrong = planted(tmp_path, "\n[Service]\nProtectEverything=yes\n")
         assert "ProtectEverything" in analyze("verify", wrong[0]).stderr
 
-    @pytest.mark.parametrize("number", [0, 1])
+    @pytest.mark.parametrize("number", [0, 1, 3])
     def test_little_is_exposed(self, number, tmp_path):
         unit = planted(tmp_path)[number]
         words = ["security", "--offline=true", "--no-pager", f"--threshold={MOST_EXPOSED}", unit]
@@ -76,6 +77,19 @@ def test_both_services_are_hardened_alike():
 
     assert hardening(UNIT) == hardening(NIGHT)
     assert len(hardening(UNIT)) > 15
+
+
+def test_the_voice_is_hardened_like_the_others_and_has_only_the_devices_that_sound():
+    def hardening(unit: Path) -> list[str]:
+        lines = unit.read_text().partition("[Service]")[2].partition("[Install]")[0].splitlines()
+        return [
+            line for line in lines if line.startswith(("NoNew", "Ambient", "Cap", "Protect", "Private", "Restrict"))
+        ]
+
+    assert hardening(VOICE) == hardening(UNIT)
+    assert [line for line in VOICE.read_text().splitlines() if line.startswith("Device")] == [
+        "DeviceAllow=char-alsa rw"
+    ]
 
 
 def test_the_watchdog_has_time_for_what_may_block_for_a_moment(directives):

@@ -19,7 +19,7 @@ from vtuber_brain.errors import Refused
 from vtuber_brain.runtime.files import write_whole
 
 SERVICE = "vtuber-brain.service"
-UNITS = (SERVICE, "vtuber-brain-retrain.service", "vtuber-brain-retrain.timer")
+UNITS = (SERVICE, "vtuber-brain-retrain.service", "vtuber-brain-retrain.timer", "vtuber-brain-voice.service")
 USER = "vtuber-brain"
 _PROGRAM, _CONFIG = "/opt/vtuber-brain/bin/vtuber-brain", "/etc/vtuber-brain/brain.toml"
 

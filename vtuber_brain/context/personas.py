@@ -15,6 +15,7 @@ from vtuber_brain.config import shipped
 from vtuber_brain.errors import ConfigError, Problem
 from vtuber_brain.messages import Sentiment
 from vtuber_brain.sections import Filter
+from vtuber_brain.voice_sections import PersonaVoice
 
 CueName = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,23}$")]
 Line = Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
@@ -116,7 +117,7 @@ class Persona(_Table):
     lora: Path | None = Field(
         None, description="a PEFT directory, relative to this file, until a release is current; unset: the base model"
     )
-    voice: dict[str, Any] = Field({}, description="settings of the voice, for whoever speaks")
+    voice: PersonaVoice = PersonaVoice()
 
     @model_validator(mode="after")
     def _only_known_cues(self) -> Self:
