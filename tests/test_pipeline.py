@@ -371,14 +371,28 @@ async def test_skip_cuts_who_speaks_and_only_them():
         return ["Long.", " Story.", gate] if "first" in request.messages[-1]["content"] else ["Short one."]
 
     async with running(Brain(script)) as brain:
-        assert not brain.pipeline.skip()
+        assert not await brain.pipeline.skip()
         await brain.pipeline.receive(message("first"))
         await brain.out.until(lambda out: out.of(Utterance))
         await brain.pipeline.receive(message("second", author="bram"))
-        assert brain.pipeline.skip()
+        assert await brain.pipeline.skip()
         await brain.out.until(lambda out: len(out.of(Turn)) == 2)
     assert (brain.turns()["first"].outcome, brain.turns()["first"].heard_text) == ("cut", "Long.")
     assert brain.turns()["second"].outcome == "spoken"
+
+
+async def test_skip_cuts_what_still_sounds_though_it_is_said_and_not_the_one_after_it():
+    async with running(Brain(says("One is said. Two is said."))) as brain:
+        await brain.pipeline.receive(message("first"))
+        await brain.out.until(lambda out: out.of(Turn))
+        reply = brain.turns()["first"].reply_id
+        assert not await brain.pipeline.skip(), "no player has begun with it"
+        await brain.pipeline.hear(reply, 0, "finished")
+        assert await brain.pipeline.skip()
+        assert not await brain.pipeline.skip()
+        told = brain.out.of(Turn)[-1]
+        assert (told.reply_id, told.outcome, told.reason) == (reply, "cut", "skip")
+        assert told.heard_text == "One is said."
 
 
 async def test_say_speaks_the_operators_words_through_the_same_gate():

@@ -53,7 +53,7 @@ class Commands:
             case control.Unmute():
                 self._pipeline.unmute()
             case control.Skip():
-                if not self._pipeline.skip():
+                if not await self._pipeline.skip():
                     return answer(command, "nothing_to_skip", "nobody is speaking")
             case control.Say(text=text):
                 return await self._say(command, text)

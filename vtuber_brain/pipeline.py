@@ -158,8 +158,13 @@ class Pipeline:
         self._memory.retract(retraction, [turn.message.text for turn in over if turn.message is not None])
         return over
 
-    def skip(self) -> bool:
-        """Cut the reply that is being spoken; False when nobody speaks."""
+    async def skip(self) -> bool:
+        """Cut what sounds, which may be said already, else what is being said; False: nothing is there to cut."""
+        sounding = self._heard.skip()
+        if sounding is not None:
+            self._memory.correct(sounding)
+            await self._publisher.publish(sounding)
+            return True
         if self._mouth.speaking is None:
             return False
         self._mouth.speaking.stop("cut", "skip")

@@ -103,6 +103,20 @@ async def test_a_mute_reaches_the_page_within_200_ms_and_so_does_a_skip():
         await one.heard(("r1", 0, "started"), ("r1", 0, "skipped"), ("r2", 0, "started"), ("r2", 0, "skipped"))
 
 
+async def test_who_only_watches_sees_every_mouth_hears_nothing_and_has_no_say():
+    async with stage() as one, page(one.port, query="?watch=1") as watcher:
+        await watcher.until(lambda watcher: watcher.of("hello"))
+        assert not one.overlay.is_heard
+        async with page(one.port) as viewer:
+            await one.until(lambda: one.overlay.is_heard)
+            one.voice.utterance(said("r1", 0, final=True))
+            await one.heard(*played("r1", 0))
+            await watcher.until(lambda watcher: watcher.of("sentence"))
+            assert watcher.of("sentence")[0]["mouth"] == viewer.of("sentence")[0]["mouth"]
+            assert not watcher.sounds
+        await one.until(lambda: not one.overlay.is_heard)
+
+
 def mute(one):
     return lambda: one.voice.status(state("muted"))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 
 import pytest
 from structlog.testing import capture_logs
@@ -56,6 +57,14 @@ class Scene:
         async with asyncio.timeout(5):
             while not holds():
                 await asyncio.sleep(0)
+
+    async def play(self, sentence):
+        """Have one sentence spoken to its end."""
+        key = (sentence.reply_id, sentence.seq)
+        self.voice.utterance(sentence)
+        await self.until(lambda: key in self.out.given)
+        for did in ("started", "finished"):
+            self.voice.played(key, did, time.time())
 
     async def given(self, *keys):
         await self.until(lambda: self.out.given == list(keys))
@@ -145,8 +154,21 @@ async def test_what_nobody_hears_is_skipped_and_said_so_once():
     assert (events.count("voice_unheard"), events.count("voice_heard")) == (1, 1)
 
 
+async def test_before_anybody_ever_listened_nothing_is_acknowledged():
+    async with scene() as one:
+        one.out.is_heard = False
+        with capture_logs() as logs:
+            one.voice.utterance(said("r1", 0))
+            await one.until(lambda: "sentence_skipped" in [entry["event"] for entry in logs])
+        one.out.is_heard = True
+        await one.play(said("r2", 0))
+        assert one.acks == [("r2", 0, "started"), ("r2", 0, "finished")]
+
+
 async def _unheard():
     async with scene() as one:
+        await one.play(said("r0", 0))
+        one.acks.clear()
         one.out.is_heard = False
         for seq in range(3):
             one.voice.utterance(said("r1", seq))
@@ -154,7 +176,7 @@ async def _unheard():
         assert {played for _, _, played in one.acks} == {"skipped"}
         one.out.is_heard = True
         one.voice.utterance(said("r2", 0))
-        await one.given(("r2", 0))
+        await one.given(("r0", 0), ("r2", 0))
 
 
 async def test_an_engine_that_is_dead_costs_its_sentences_and_nothing_else():

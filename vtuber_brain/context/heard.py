@@ -43,6 +43,16 @@ class Heard:
         before, reply.told = reply.told, _as_heard(reply, reply.ended)
         return reply.told if reply.told != before else None
 
+    def skip(self) -> Turn | None:
+        """The reply that is over and sounds still, as cut by the operator; None when none does."""
+        for reply in reversed(self._replies.values()):
+            ended = reply.ended
+            if ended is not None and ended.outcome == "spoken" and _sounds(reply):
+                reply.ended = replace(ended, outcome="cut", reason="skip")
+                reply.told = _as_heard(reply, reply.ended)
+                return reply.told
+        return None
+
     def retract(self, retraction: Retraction) -> list[Turn]:
         """The replies that are over, in which something was said to words taken back; as retracted, each only once."""
         found = []
@@ -62,6 +72,11 @@ class Heard:
         if len(self._replies) > MAX_REPLIES:
             self._replies.popitem(last=False)
         return reply
+
+
+def _sounds(reply: _Reply) -> bool:
+    """Whether the player has begun with it and not come to its end."""
+    return bool(reply.played) and any(reply.played.get(seq) in (None, "started") for seq in range(len(reply.sentences)))
 
 
 def _as_heard(reply: _Reply, turn: Turn) -> Turn:

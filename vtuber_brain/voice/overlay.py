@@ -106,8 +106,8 @@ class Overlay:
         text, audio = wire.sentence(sentence, sound, self._num_given)
         self._audience.give((sentence.reply_id, sentence.seq))
         for page in self._pages:
-            if page.sounds is not None:
-                page.put(Frame(text, audio, sentence.reply_id))
+            if page.watches or page.sounds is not None:
+                page.put(Frame(text, None if page.watches else audio, sentence.reply_id))
 
     def skip(self, reply_id: str, *, is_retracted: bool = False) -> None:  # noqa: ARG002 - pages keep nothing
         """What waits for the pages is dropped, and they drop what they have."""
@@ -139,12 +139,13 @@ class Overlay:
             raise web.HTTPServiceUnavailable(text="too many pages are open")
         socket = web.WebSocketResponse(max_msg_size=wire.MAX_PAGE_BYTES, compress=False)
         await socket.prepare(request)
-        page = Page()
+        page = Page(watches=request.query.get("watch") == "1")
         page.put(Frame(self._hello()))
         page.put(Frame(wire.status(self._status)))
         self._pages[page] = socket
-        self._audience.join(page)
-        log.info("page_opened", num_pages=len(self._pages))
+        if not page.watches:
+            self._audience.join(page)
+        log.info("page_opened", num_pages=len(self._audience), watches=page.watches)
         sending = asyncio.create_task(page.write_to(socket), name="overlay-page")
         try:
             await self._read(page, socket)
@@ -152,9 +153,10 @@ class Overlay:
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
             del self._pages[page]
-            self._audience.leave(page)
-            self._follow()
-            log.info("page_closed", num_pages=len(self._pages))
+            if not page.watches:
+                self._audience.leave(page)
+                self._follow()
+            log.info("page_closed", num_pages=len(self._audience), watches=page.watches)
         return socket
 
     async def _read(self, page: Page, socket: web.WebSocketResponse) -> None:
@@ -172,7 +174,7 @@ class Overlay:
 
     def _hear(self, page: Page, said: wire.FromPage) -> None:
         match said:
-            case wire.PageReady():
+            case wire.PageReady() if not page.watches:
                 page.sounds = said.audio
                 self._follow()
             case wire.PagePlayback():
@@ -224,7 +226,7 @@ class Overlay:
     async def _health(self, request: web.Request) -> web.Response:
         self._let_in(request)
         leader = self._audience.leader
-        pages = {"num_pages": len(self._pages), "is_heard": self.is_heard, "sounds": bool(leader and leader.sounds)}
+        pages = {"num_pages": len(self._audience), "is_heard": self.is_heard, "sounds": bool(leader and leader.sounds)}
         return web.json_response({"state": self._status.state, "persona": self._persona, **pages})
 
     def _let_in(self, request: web.Request) -> None:

@@ -33,8 +33,9 @@ class Frame:
 
 @dataclass(eq=False, slots=True)
 class Page(Listener):
-    """One open page; `waiting` are its frames, in order."""
+    """One open page; `waiting` are its frames, in order. One that only watches gets no sound and has no say."""
 
+    watches: bool = False
     waiting: deque[Frame] = field(default_factory=deque)
     filled: asyncio.Event = field(default_factory=asyncio.Event)
     heard_s: float = field(default_factory=time.monotonic)

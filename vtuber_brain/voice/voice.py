@@ -39,7 +39,7 @@ class Voice:
         self._synthesis, self._output, self._publish = synthesis, output, publish
         self._changed = asyncio.Event()
         self._making: tuple[Key, asyncio.Task[Made]] | None = None
-        self._unheard = False
+        self._unheard = self._was_heard = False
         self._shown_later: tuple[CuePayload | None, float] = None, 0.0
 
     async def run(self) -> None:
@@ -158,6 +158,7 @@ class Voice:
         if heard is self._unheard:  # said once at each change
             (log.info if heard else log.warning)("voice_heard" if heard else "voice_unheard")
         self._unheard = not heard
+        self._was_heard |= heard
         return heard
 
     async def _watch(self) -> None:
@@ -176,7 +177,8 @@ class Voice:
             self_at = now
         for fate in fates:
             reply_id, seq = fate.key
-            self._publish(Playback(reply_id=reply_id, seq=seq, state=fate.state, at=self_at))
+            if self._was_heard:  # before anybody ever listened, she is read and not heard: in a terminal, say
+                self._publish(Playback(reply_id=reply_id, seq=seq, state=fate.state, at=self_at))
             if fate.state == "skipped":
                 log.info("sentence_skipped", reply_id=reply_id, seq=seq, reason=fate.why)
                 self._forget(fate.key)
