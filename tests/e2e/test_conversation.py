@@ -61,7 +61,7 @@ async def test_three_viewers_chat_at_once(daemon):
 async def test_a_recorded_stream_is_replayed_and_every_message_has_a_fate(tmp_path):
     limits = {"VTB_CHAT__AUTHOR_BURST": "6", "VTB_WEBSOCKET__BURST": "1000", "VTB_WEBSOCKET__MESSAGES_PER_S": "1000"}
     async with Daemon(tmp_path, env=limits) as daemon:
-        command = [sys.executable, "-m", "vtuber_brain", "replay", str(STREAM), "--speed", "20", "--url", daemon.url]
+        command = [sys.executable, "-m", "vtuber_brain", "replay", str(STREAM), "--speed", "60", "--url", daemon.url]
         finished = await asyncio.to_thread(
             subprocess.run, [*command, "--json"], capture_output=True, text=True, timeout=170, check=False
         )

@@ -149,11 +149,12 @@ async def starve(engine):
     resource.prlimit(engine.pid, resource.RLIMIT_AS, (held, resource.RLIM_INFINITY))
 
 
-FAULTS = [kill, hang, garble, starve]
+LONG = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(25, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(
+    ("fault", "rounds"), [(kill, 1), *(pytest.param(fault, 25, marks=LONG) for fault in (kill, hang, garble, starve))]
+)
 async def test_a_fault_is_noticed_in_time_replies_fail_by_type_and_service_comes_back(talker, releases, fault, rounds):
     async with engine_for(talker) as engine:
         await engine.load_lora("mori", releases[0])

@@ -67,6 +67,7 @@ def test_a_night_of_two_processes_ends_with_a_release_as_one_of_one_does(tmp_pat
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.slow
 def test_the_command_of_the_tutorials_is_the_same_for_two_processes(tmp_path, bundled_model):
     base = save_talker(tmp_path / "base", bundled_model)
     corpus = tmp_path / "corpus.txt"

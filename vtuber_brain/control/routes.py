@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from vtuber_brain.control import models
+from vtuber_brain.control.addresses import learn
 from vtuber_brain.control.answers import ACT, LOOK, READY, By, On, asked, needs, responses, told
 from vtuber_brain.control.feed import Feed, Reader
 from vtuber_brain.control.guard import GuardedRoute, Refusal
@@ -15,6 +16,7 @@ from vtuber_brain.control.models import Answer
 
 KEEPALIVE_S = 15.0
 
+learn()
 router = APIRouter(route_class=GuardedRoute)
 
 
@@ -140,7 +142,7 @@ async def held(brain: On, who: By) -> models.HeldList:
     return models.HeldList.model_validate(await asked(brain.order(who, "held")))
 
 
-@router.post("/v1/held/{message_id:path}/allow", openapi_extra=needs("moderator"), responses=ACT, response_model=Answer)
+@router.post("/v1/held/{message_id:whole}/allow", openapi_extra=needs("moderator"), responses=ACT, response_model=Answer)
 async def allow(
     message_id: models.MessageId, brain: On, who: By, body: models.DecisionBody | None = None
 ) -> JSONResponse:
@@ -149,7 +151,7 @@ async def allow(
     return await told(brain.order(who, "allow", message_id=message_id, source=source))
 
 
-@router.post("/v1/held/{message_id:path}/deny", openapi_extra=needs("moderator"), responses=ACT, response_model=Answer)
+@router.post("/v1/held/{message_id:whole}/deny", openapi_extra=needs("moderator"), responses=ACT, response_model=Answer)
 async def deny(
     message_id: models.MessageId, brain: On, who: By, body: models.DecisionBody | None = None
 ) -> JSONResponse:
