@@ -82,6 +82,7 @@ async def test_what_is_measured_reaches_from_the_message_to_the_player_and_the_t
         operator = Operator(daemon)
         await chat.say("one", "Hello Mori, how are you today?")
         await chat.until("reply", in_reply_to="one")
+        await bus.until(lambda: bus.on("utterance"))
         said = bus.on("utterance")[0]
         played = {"reply_id": said["reply_id"], "seq": 0, "state": "started", "at": 1.5}
         await bus.send("vtuber/mori/v1/playback", played)

@@ -144,7 +144,7 @@ async def test_a_release_goes_live_under_load_outlives_its_worker_and_stays(hous
         assert base[1] != new[1]
         assert set(answers) == {base, new}, "a reply was torn between two releases"
         assert answers.count(base) > 3
-        assert bus.on("status")[-1]["release"] == "r-1"
+        await bus.until(lambda: bus.on("status")[-1]["release"] == "r-1")
 
         code, said = await persona(daemon, "use", "pip", "--release", "r-9")
         assert (code, "r-1, r-2" in said) == (1, True), said
@@ -210,7 +210,7 @@ async def test_a_current_release_that_cannot_be_loaded_costs_the_voice_and_is_sa
         assert "adapter_model.safetensors" in (await daemon.event("part_down", part="lora"))["reason"]
         assert (await audience.next_answer())[0] is None
         await bus.until(lambda: bus.on("status"))
-        assert bus.on("status")[-1]["state"] == "degraded"
+        await bus.until(lambda: bus.on("status")[-1]["state"] == "degraded")
         assert (await persona(daemon, "use", "pip", "--release", "r-1"))[0] == 0
         await bus.until(lambda: bus.on("status")[-1]["state"] == "online")
         assert (await audience.next_answer())[0] == "r-1"
@@ -251,7 +251,7 @@ async def test_a_rollback_takes_the_voice_back_at_once_for_good_and_without_a_da
         assert code == 0, said
         assert "r-1 is current again" in said
         assert await audience.next_answer() == ("r-1", voices["r-1"])
-        assert bus.on("status")[-1]["release"] == "r-1"
+        await bus.until(lambda: bus.on("status")[-1]["release"] == "r-1")
         code, said = await persona(daemon, "use", "pip", "--release", "r-2")
         assert (code, "rolled back by ana (too loud)" in said) == (1, True), said
         assert (await audience.next_answer())[0] == "r-1"
