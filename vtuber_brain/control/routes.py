@@ -142,7 +142,9 @@ async def held(brain: On, who: By) -> models.HeldList:
     return models.HeldList.model_validate(await asked(brain.order(who, "held")))
 
 
-@router.post("/v1/held/{message_id:whole}/allow", openapi_extra=needs("moderator"), responses=ACT, response_model=Answer)
+@router.post(
+    "/v1/held/{message_id:whole}/allow", openapi_extra=needs("moderator"), responses=ACT, response_model=Answer
+)
 async def allow(
     message_id: models.MessageId, brain: On, who: By, body: models.DecisionBody | None = None
 ) -> JSONResponse:

@@ -76,6 +76,8 @@ class Product(nn.Module):
     weight: Tensor
     bias: Tensor | None
     lora_b: Tensor
+    fine_a: Tensor
+    fine_b: Tensor
 
     def __init__(self, linears: Sequence[nn.Module], names: Sequence[str], bank: Bank, *, carries: bool) -> None:
         super().__init__()
@@ -91,6 +93,8 @@ class Product(nn.Module):
         self.register_buffer("lora_b", weights[0].new_zeros(self.outputs, num_rows))
         self.register_buffer("scales", None)
         self.register_buffer("int8", None)
+        self.register_buffer("fine_a", None)
+        self.register_buffer("fine_b", None)
         self.base: nn.Module | None = None
         self._of: Tensor | None = None
         self._parts: Sequence[Tensor] = ()
@@ -106,7 +110,8 @@ class Product(nn.Module):
     @property
     def lora_bytes(self) -> int:
         """Memory taken by the places of the bank."""
-        return int(self.lora_b.nbytes + self._lora_a.nbytes)
+        fine = 0 if self.fine_a is None else self.fine_a.nbytes + self.fine_b.nbytes
+        return int(self.lora_b.nbytes + self._lora_a.nbytes + fine)
 
     @property
     def _lora_a(self) -> Tensor:
@@ -117,16 +122,27 @@ class Product(nn.Module):
         width = self._bank.num_open * self._place_width
         if not width:
             return self._base(inputs)
-        if self.base is None and (self.int8 is None or inputs.shape[-2] > _INT8_MAX_TOKENS):
+        if self._is_few(inputs):
+            low = self._own(torch.mm(inputs.reshape(-1, self.inputs).float(), self.fine_a[:width].t()))
+            out = self._base(inputs)
+            return out.add_(torch.mm(low, self.fine_b[:width]).view(out.shape))
+        if self.base is None:
             rows = self.outputs + width
             both = linear(inputs, self.weight[:rows], self.bias[:rows] if self.bias is not None else None)
             out, low = both[..., : self.outputs], both[..., self.outputs :]
         else:
             out, low = self._base(inputs), linear(inputs, self._lora_a[:width])
-        assert self._bank.mask is not None
-        low = low.unflatten(-1, (self._bank.num_open, -1)) * self._bank.mask.unsqueeze(-1)
-        low = low.flatten(0, -3).flatten(1)
+        low = self._own(low.flatten(0, -2))
         return torch.addmm(out.flatten(0, -2), low, self.lora_b[:, :width].t()).view(out.shape)
+
+    def _own(self, low: Tensor) -> Tensor:
+        """Of what the A's of all open places give, `[tokens, places x rank]`, to each token its own lora's part."""
+        assert self._bank.mask is not None
+        return (low.unflatten(-1, (self._bank.num_open, -1)) * self._bank.mask.unsqueeze(-1)).flatten(1)
+
+    def _is_few(self, inputs: Tensor) -> bool:
+        """Whether a step has so few tokens that the int8 product is quicker."""
+        return self.int8 is not None and inputs.shape[-2] <= _INT8_MAX_TOKENS
 
     def part(self, inputs: Tensor, index: int) -> Tensor:
         """One part's output. The product is computed when its first part is asked for, and let go with the last."""
@@ -151,18 +167,24 @@ class Product(nn.Module):
                 a, b = weights.matrices[name]
                 a_room[: a.shape[0]].copy_(a, non_blocking=True)
                 b_room[:, : a.shape[0]].copy_(b, non_blocking=True)
+            if self.fine_a is not None:
+                self.fine_a[rows].copy_(a_room)
+                self.fine_b[rows, outputs].copy_(b_room.t())
             first_output += size
 
     def keep_as_int8(self) -> None:
         """For a CPU: a row-wise int8 copy for steps of few tokens; the whole weights become what int8 can say.
 
         Both ways then compute with the same numbers, so it makes no difference in which company a token is computed.
+        The loras' matrices are kept as float32 too: products so small cost several times as much in bfloat16.
         """
         whole = self.weight[: self.outputs]
         scales = whole.float().abs().amax(1, keepdim=True).clamp_min(1e-8) / 127
         self.int8 = (whole.float() / scales).round().to(torch.int8)
         whole.copy_(self.int8.float() * scales)
         self.scales = scales.squeeze(1).to(self.dtype)
+        self.fine_a = self._lora_a.float()
+        self.fine_b = self.lora_b.t().float().contiguous()
 
     def keep_as(self, base: nn.Module) -> None:
         """Have `base` compute the base's part, and keep only the loras' matrices here."""
@@ -174,7 +196,7 @@ class Product(nn.Module):
             out: Tensor = self.base(inputs)
             return out
         bias = self.bias[: self.outputs] if self.bias is not None else None
-        if self.int8 is None or inputs.shape[-2] > _INT8_MAX_TOKENS:
+        if not self._is_few(inputs):
             return linear(inputs, self.weight[: self.outputs], bias)
         flat = inputs.reshape(-1, self.inputs)
         out = torch.ops.aten._weight_int8pack_mm(flat, self.int8, self.scales)
