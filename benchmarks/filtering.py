@@ -38,8 +38,8 @@ async def _speeds() -> tuple[float, float]:
     running = asyncio.create_task(classifier.run())
     try:
         await classifier.wait_ready()
-        await asyncio.gather(*(classifier.mood(text) for text in _texts("warm up")[:WAITING]))
-        return await _speed(classifier, _texts("alone"), 1), await _speed(classifier, _texts("crowd"), WAITING)
+        await asyncio.gather(*(classifier.mood(text) for text in texts("warm up")[:WAITING]))
+        return await _speed(classifier, texts("alone"), 1), await _speed(classifier, texts("crowd"), WAITING)
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -57,6 +57,7 @@ async def _speed(classifier: Classifier, texts: list[str], waiting: int) -> floa
     return len(texts) / (time.perf_counter() - start_s)
 
 
-def _texts(kind: str) -> list[str]:
+def texts(kind: str) -> list[str]:
+    """Distinct chat lines of 4 to 20 words; those of another `kind` are others."""
     words = ("the stream is so good today mori please tell us about your little box of keys and buttons " * 2).split()
     return [f"{kind} {n} {' '.join(words[: 2 + n % 17])}" for n in range(NUM_TEXTS)]

@@ -47,6 +47,16 @@ def write_page(tables: list[Table], command: str, page: Path) -> None:
     page.write_text("\n".join(head) + "\n" + "\n".join(table.markdown() for table in tables), encoding="utf-8")
 
 
+def renew_page(table: Table, page: Path) -> None:
+    """Put a table in the place of the one of its title, or at the end."""
+    head, *sections = page.read_text(encoding="utf-8").split("\n## ")
+    sections = [f"## {section.strip()}\n" for section in sections]
+    places = [number for number, section in enumerate(sections) if section.startswith(f"## {table.title}\n")]
+    place = places[0] if places else len(sections)
+    sections[place : place + 1] = [table.markdown().strip() + "\n"]
+    page.write_text("\n".join([head.rstrip() + "\n", *sections]), encoding="utf-8")
+
+
 def percentile(values: list[float], share: float) -> float:
     """The value below which `share` (0..1) of the sorted values lie, nearest rank."""
     ordered = sorted(values)

@@ -67,7 +67,7 @@ class UtterancePayload(Outgoing):
 
 
 class ReplyPayload(Outgoing):
-    """What became of a reply, once, when it is over; and once more, retracted, if it is taken back after that."""
+    """What became of a reply, when it is over; once more if it is then taken back, or skipped while it still sounds."""
 
     reply_id: Text = Field(description="the reply")
     outcome: Outcome = Field(description="retracted: stop speaking it and forget it")
