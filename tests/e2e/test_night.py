@@ -52,7 +52,8 @@ system = "You are Wren. You talk with viewers on a live stream, in one or two sh
 [style]
 max_tokens = 40
 [sampling]
-temperature = 0
+temperature = 0.7
+seed = 11  # the same question gets the same answer
 """
 SETTINGS = """
 [choice]

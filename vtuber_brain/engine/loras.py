@@ -46,11 +46,15 @@ Shapes = Mapping[str, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class LoraWeights:
-    """One lora, ready to be copied: `matrices[module]` is A `[rank, inputs]` and B `[outputs, rank]`, B scaled."""
+    """One lora, ready to be copied: `matrices[module]` is A `[rank, inputs]` and B `[outputs, rank]`, B scaled.
+
+    `fine` are the same numbers as float32, where the engine wants them and they were staged for it.
+    """
 
     content_hash: str
     rank: int
     matrices: dict[str, tuple[Tensor, Tensor]] = field(repr=False)
+    fine: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict, repr=False)
 
 
 def read_lora(folder: Path, shapes: Shapes, max_rank: int, base_hash: str | None = None) -> LoraWeights:

@@ -5,7 +5,7 @@ its own lora's part through, and one more product applies the B's (after Punica 
 gathers). Places that are in no token's way are not read, nor is any without a lora in the step.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -56,7 +56,9 @@ class Bank:
         """The lora in the model's dtype and on its device, so that putting it into a place is a copy and no more."""
         like = self.products[0].lora_b
         if like.device.type != "cuda":
-            return replace(weights, matrices=_alike(weights, like))
+            matrices = _alike(weights, like)
+            fine = _transposed(matrices) if self.products[0].fine_a is not None else {}
+            return replace(weights, matrices=matrices, fine=fine)
         aside = torch.cuda.Stream(like.device)  # so that no step waits for the way from the host
         with torch.cuda.stream(aside):
             staged = replace(weights, matrices=_alike(weights, like))
@@ -161,15 +163,10 @@ class Product(nn.Module):
             rows = slice(first, first + bank.rank)
             outputs = slice(first_output, first_output + size)
             a_room, b_room = self._lora_a[rows], self.lora_b[outputs, rows]
-            a_room.zero_()
-            b_room.zero_()
-            if name in weights.matrices:
-                a, b = weights.matrices[name]
-                a_room[: a.shape[0]].copy_(a, non_blocking=True)
-                b_room[:, : a.shape[0]].copy_(b, non_blocking=True)
+            _fill(a_room, b_room, weights.matrices.get(name))
             if self.fine_a is not None:
-                self.fine_a[rows].copy_(a_room)
-                self.fine_b[rows, outputs].copy_(b_room.t())
+                fine = weights.fine.get(name) if weights.fine else (a_room, b_room)
+                _fill(self.fine_a[rows], self.fine_b[rows, outputs].t(), fine)
             first_output += size
 
     def keep_as_int8(self) -> None:
@@ -245,6 +242,24 @@ def _groups(modules: dict[str, nn.Module], head: nn.Module | None) -> Iterator[t
             together = (name,)
         done.update(together)
         yield together
+
+
+def _fill(a_room: Tensor, b_room: Tensor, matrices: tuple[Tensor, Tensor] | None) -> None:
+    """Copy a lora's A and B into their room in a place; what they leave of it is zero."""
+    rank = 0
+    if matrices is not None:
+        a, b = matrices
+        rank = a.shape[0]
+        a_room[:rank].copy_(a, non_blocking=True)
+        b_room[:, :rank].copy_(b, non_blocking=True)
+    if rank < a_room.shape[0]:
+        a_room[rank:].zero_()
+        b_room[:, rank:].zero_()
+
+
+def _transposed(matrices: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[Tensor, Tensor]]:
+    """As float32, the B's laid out in memory as the room that they are copied into."""
+    return {name: (a.float(), b.t().float().contiguous().t()) for name, (a, b) in matrices.items()}
 
 
 def _alike(weights: LoraWeights, like: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
