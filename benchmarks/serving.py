@@ -38,8 +38,8 @@ def measure() -> Table:
         table.rows += rows(core, loras)
         table.rows += floor_rows(core, torch.device("cpu"), 2**28, [(1, 0), (8, 0), (8, NUM_LORAS)])
         table.notes.append(
-            "With int8 weights a swap copies a lora twice, in bfloat16 for prompts and in float32 for decode steps, which "
-            "are about a third quicker for it under one lora; the second copy is what takes the pause over its aim."
+            "With int8 weights a swap copies a lora twice, in bfloat16 for prompts and in float32 for decode steps, "
+            "which are about a third quicker for it under one lora; the second copy takes the pause over its aim."
         )
     return table
 
