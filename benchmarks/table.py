@@ -36,7 +36,8 @@ def write_page(tables: list[Table], command: str, page: Path) -> None:
     head = [
         "# Benchmarks",
         "",
-        f"Written by `{command}`; every ratio is against a peer measured in the same run on the same machine.",
+        f"Written by `{command}`, a table anew by `python -m benchmarks PART --page`; every ratio is against a peer "
+        "measured in the same run on the same machine.",
         "",
         f"- machine: {_machine()}",
         f"- versions: Python {platform.python_version()}, {versions}",
