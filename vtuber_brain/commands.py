@@ -60,7 +60,9 @@ class Commands:
         return answer(command)
 
     async def _say(self, command: Control, text: str) -> ControlResult:
-        """Words that still wait for the floor when she is muted are not said."""
+        """Muted she says nothing, the operator's words neither; nor those that still wait for the floor by then."""
+        if self._pipeline.muted:
+            return answer(command, "muted", "she is muted; unmute her first")
         saying = asyncio.create_task(self._pipeline.say(text), name="say")
         self._sayings.add(saying)
         try:

@@ -11,6 +11,8 @@ from vtuber_brain.config import state_dir
 from vtuber_brain.control.tokens import BUS
 from vtuber_brain.desk import MAX_WAITING
 from vtuber_brain.messages import Turn, Utterance
+from vtuber_brain.nights import JOURNAL, LOCK, NIGHTS
+from vtuber_brain.runtime.lease import held
 
 
 def fake_lora(folder):
@@ -106,10 +108,11 @@ async def test_what_is_said_over_http_passes_the_gate():
 async def test_a_held_message_is_listed_and_decided_about():
     async with operated() as one:
         verdict = one.judge.by_rules(message("ok"))
-        for number in ("h1", "h/2"):
+        for number in ("h1", "h/2", "h\n3"):
             one.pipeline.door.hold(message("Is this alright?", number=number), verdict)
         _, told = await one.call("GET", "/v1/held", "moderator")
-        assert [held["id"] for held in told["held"]] == ["h1", "h/2"]
+        assert [held["id"] for held in told["held"]] == ["h1", "h/2", "h\n3"]
+        assert (await one.call("POST", "/v1/held/h%0A3/deny", "moderator"))[0] == 200
         assert (await one.call("POST", "/v1/held/h1/deny", "moderator"))[0] == 200
         code, told = await one.call("POST", "/v1/held/h1/allow", "moderator", json={"source": "websocket"})
         assert (code, told["code"]) == (409, "not_held")
@@ -172,6 +175,21 @@ async def test_a_forgotten_viewer_is_gone_from_memory_and_transcripts():
         assert "Biscuit" not in str(one.engine.requests[asked].messages)
 
 
+async def test_what_the_nights_made_of_a_forgotten_viewer_goes_too_unless_one_is_at_work():
+    async with operated() as one:
+        night = state_dir() / NIGHTS / "mori" / "2027-01-02"
+        night.mkdir(parents=True)
+        (night / JOURNAL).touch()
+        (night / "training-1.jsonl").write_text("My cat is called Biscuit.")
+        await answered(one, "My cat is called Biscuit.", author="nadia")
+        with held(state_dir() / LOCK, "the retrain of mori"):
+            _, told = await one.call("DELETE", "/v1/viewers/websocket/nadia")
+            assert told["data"]["night_at_work"].startswith("the retrain of mori")
+            assert len(list(night.iterdir())) == 2
+        _, told = await one.call("DELETE", "/v1/viewers/websocket/nadia")
+        assert (told["data"]["night_at_work"], [path.name for path in night.iterdir()]) == (None, [JOURNAL])
+
+
 async def test_the_state_tells_who_thinks_what_waits_and_what_is_down():
     going_on = asyncio.Event()
     async with operated(lambda _: ["One sentence is said. And ", going_on, "another one."]) as one:
@@ -205,5 +223,7 @@ async def test_words_that_wait_for_the_floor_are_not_said_once_she_is_muted():
         await asyncio.sleep(0.05)
         assert (await one.call("POST", "/v1/mute"))[0] == 200
         code, told = await saying
+        assert (code, told["code"]) == (409, "muted")
+        code, told = await one.call("POST", "/v1/say", json={"text": "Nor this."})
         assert (code, told["code"]) == (409, "muted")
         assert len(one.out.of(Utterance)) == 1

@@ -94,7 +94,8 @@ class Audience:
         number = str(self.num_asked)
         await self.ask()
         await self.settled()
-        [mine] = {one["reply_id"] for one in self.bus.on("utterance") if one["in_reply_to"]["message_id"] == number}
+        answers = [one for one in self.bus.on("utterance") if one["in_reply_to"]]
+        [mine] = {one["reply_id"] for one in answers if one["in_reply_to"]["message_id"] == number}
         return next((one["release"], one["text"]) for one in self.bus.on("reply") if one["reply_id"] == mine)
 
 
@@ -184,6 +185,13 @@ async def test_asleep_the_worker_is_gone_the_night_may_train_and_awake_its_relea
         used = await command(command="persona", name="pip", release="r-2")
         assert (used["ok"], used["data"]) == (True, {"persona": "pip", "release": "r-2"})
         before = await audience.next_answer()
+        assert (await run(daemon, "skip"))[0] == 1
+        assert await run(daemon, "mute") == (0, "")
+        assert bus.on("control/result")[-1]["ok"]
+        assert (await run(daemon, "say", "Hello everybody."))[0] == 1
+        assert await run(daemon, "unmute") == (0, "")
+        assert await run(daemon, "say", "Hello everybody.") == (0, "")
+        await bus.until(lambda: "Hello everybody." in [said["text"] for said in bus.on("utterance")])
         assert await run(daemon, "sleep") == (0, "")
         await bus.until(lambda: bus.on("status")[-1]["state"] == "asleep")
         with pytest.raises(LookupError):
