@@ -55,18 +55,18 @@ class Stage:
             case "up":
                 self.one.health.set(order["part"], True)
             case "flood":
-                await self.flood(order["rate"], order["for_s"])
+                await self.flood(order["rate"], order["num"])
                 return self.report()
             case "state":
                 return {"muted": self.one.pipeline.muted, **self.report()}
         return {}
 
-    async def flood(self, rate, for_s):
-        """So many messages a second; meanwhile the loop's delay is measured."""
-        self.lags, end = [], time.monotonic() + for_s
+    async def flood(self, rate, num):
+        """So many messages, at most so many a second; meanwhile the loop's delay is measured."""
+        self.lags = []
         watching = asyncio.create_task(self.watch())
         try:
-            while time.monotonic() < end:
+            for _ in range(num):
                 self.number += 1
                 text = f"message {self.number} about the weather in town {self.number % 977}"
                 await self.one.receive(message(text, f"viewer{self.number % 211}", f"n{self.number}"))

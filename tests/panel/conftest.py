@@ -23,7 +23,7 @@ class Show:
 
     async def do(self, what, **fields):
         self.process.stdin.write(json.dumps({"do": what, **fields}).encode() + b"\n")
-        async with asyncio.timeout(60 + fields.get("for_s", 0)):
+        async with asyncio.timeout(60 + fields.get("num", 0) / 200):
             return json.loads(await self.process.stdout.readline())
 
     async def enter(self, page, role="owner"):  # noqa: F811

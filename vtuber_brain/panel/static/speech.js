@@ -2,12 +2,12 @@
 export default {
   template: `
     <div class="speech" role="log" :aria-label="words.her">
-      <div v-for="thought in thoughts" :key="thought.id" class="bubble" :class="thought.speaking ? 'saying' : 'thinking'">
+      <div v-for="thought in unsaid" :key="thought.id" class="bubble" :class="thought.speaking ? 'saying' : 'thinking'">
         <div class="head"><span class="badge">{{ thought.speaking ? words.says : words.thinks }}</span>
           <span class="stage">{{ thought.stage }} · {{ thought.age.toFixed(1) }} s</span></div>
         <div class="asked"><b>{{ thought.author || words.on_her_own }}</b> {{ thought.text }}</div>
       </div>
-      <div v-if="!replies.length && !thoughts.length" class="quiet">{{ words.quiet }}</div>
+      <div v-if="!replies.length && !unsaid.length" class="quiet">{{ words.quiet }}</div>
       <div v-for="(reply, place) in replies" :key="reply.id" class="bubble" :class="'is-' + reply.state">
         <div class="head">
           <span class="badge">{{ words[reply.state] }}</span>
@@ -34,6 +34,10 @@ export default {
     return { replies: [], thoughts: [] };
   },
   computed: {
+    unsaid() {
+      const said = new Set(this.replies.map((reply) => reply.id)); // heard of before the thought is told to be over
+      return this.thoughts.filter((thought) => !said.has(thought.id));
+    },
     rateable() {
       return this.replies.findIndex((reply) => reply.asked && (reply.state === "spoken" || reply.state === "cut"));
     },
