@@ -39,6 +39,22 @@ def test_the_part_that_was_heard(ended, played, outcome, heard, told_after):
     assert (known.outcome, known.heard_text, known.text) == (outcome, heard, turn().text)
 
 
+def test_only_the_reply_that_the_player_spoke_of_last_can_be_skipped_and_only_while_it_sounds():
+    books = Heard()
+    for reply_id in ("old", "new"):
+        books.close(turn(reply_id=reply_id), SENTENCES)
+    assert books.skip() is None, "nobody plays them yet"
+    for reply_id in ("old", "new"):
+        books.note(reply_id, 0, "started")  # of the old one this player never tells the end
+    cut = books.skip()
+    assert (cut.reply_id, cut.outcome, cut.reason, cut.heard_text) == ("new", "cut", "skip", "[smile] One.")
+    assert books.skip() is None
+    books.close(turn(reply_id="whole"), SENTENCES)
+    for seq in range(3):
+        books.note("whole", seq, "finished")
+    assert books.skip() is None
+
+
 def test_what_changes_nothing_is_not_told_again():
     books = Heard()
     books.close(turn(), SENTENCES)

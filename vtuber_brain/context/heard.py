@@ -25,6 +25,7 @@ class Heard:
 
     def __init__(self) -> None:
         self._replies: OrderedDict[str, _Reply] = OrderedDict()
+        self._played_last: _Reply | None = None
 
     def close(self, turn: Turn, sentences: Sequence[str]) -> Turn:
         """A reply has ended after these sentences; the turn with the part of it that was heard, as far as is known."""
@@ -35,7 +36,7 @@ class Heard:
 
     def note(self, reply_id: str, seq: int, played: Played) -> Turn | None:
         """The player has spoken of one sentence; the turn anew if that changes what was heard of one that is over."""
-        reply = self._reply(reply_id)
+        reply = self._played_last = self._reply(reply_id)
         if reply.played.get(seq) != "finished":
             reply.played[seq] = played
         if reply.ended is None:
@@ -44,14 +45,16 @@ class Heard:
         return reply.told if reply.told != before else None
 
     def skip(self) -> Turn | None:
-        """The reply that is over and sounds still, as cut by the operator; None when none does."""
-        for reply in reversed(self._replies.values()):
-            ended = reply.ended
-            if ended is not None and ended.outcome == "spoken" and _sounds(reply):
-                reply.ended = replace(ended, outcome="cut", reason="skip")
-                reply.told = _as_heard(reply, reply.ended)
-                return reply.told
-        return None
+        """The reply that is over and sounds still, as cut by the operator; None when none does.
+
+        Only the one that the player spoke of last may sound: of others it owes us the end, and they are past.
+        """
+        reply = self._played_last
+        if reply is None or reply.ended is None or reply.ended.outcome != "spoken" or not _sounds(reply):
+            return None
+        reply.ended = replace(reply.ended, outcome="cut", reason="skip")
+        reply.told = _as_heard(reply, reply.ended)
+        return reply.told
 
     def retract(self, retraction: Retraction) -> list[Turn]:
         """The replies that are over, in which something was said to words taken back; as retracted, each only once."""
@@ -75,8 +78,8 @@ class Heard:
 
 
 def _sounds(reply: _Reply) -> bool:
-    """Whether the player has begun with it and not come to its end."""
-    return bool(reply.played) and any(reply.played.get(seq) in (None, "started") for seq in range(len(reply.sentences)))
+    """Whether the player has not come to the end of it."""
+    return any(reply.played.get(seq) in (None, "started") for seq in range(len(reply.sentences)))
 
 
 def _as_heard(reply: _Reply, turn: Turn) -> Turn:
