@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import wave
@@ -15,9 +16,22 @@ from tests.support.brokers import Collector, Mosquitto, free_port
 from tests.support.voices import page, said, until_heard
 from vtuber_brain.config import load
 from vtuber_brain.errors import ConfigError
+from vtuber_brain.voice.service import END_S
 from vtuber_brain.voice_keeper import VoiceKeeper
 
 ROOT = "vtuber/mori/v1"
+STUCK = """
+import time
+from tests.support.voices import Hum
+from tests.voice import hummer
+
+class Stuck(Hum):
+    async def close(self):
+        time.sleep(600)
+
+hummer.Hum = Stuck
+hummer.main()
+"""
 TONE = """
 import sys, wave
 with wave.open(sys.stdout.buffer, "wb") as file:
@@ -101,6 +115,20 @@ async def test_what_is_on_the_bus_becomes_files_and_is_told_of_and_sigterm_ends_
     assert [path.name for path in files] == ["00000001-r1-0.wav", "00000002-r1-1.wav"]
     with wave.open(str(files[0])) as file:
         assert file.getnframes() == round(100 * len("Hello Wren!\n") / 1.04)  # Mori's pitch
+
+
+async def test_an_engine_that_hangs_at_the_end_does_not_keep_the_voice_alive():
+    async with Mosquitto() as broker, Collector(broker.port) as bus:
+        await bus.connected()
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", STUCK, str(broker.port), str(free_port()), stderr=asyncio.subprocess.PIPE
+        )
+        reading = Process(process)
+        task = asyncio.create_task(reading.read())
+        await reading.event("voice_started")
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), END_S + 10) == -signal.SIGALRM
+        await task
 
 
 async def test_the_end_of_its_parent_is_its_end_and_what_it_was_saying_is_told_as_skipped(tmp_path):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from vtuber_brain.voice_sections import PersonaVoice, VoiceSettings
 log = structlog.get_logger(__name__)
 
 DRAIN_S = 1.0
+END_S = 5
+"""Whole seconds (`signal.alarm`) from the order to end until the system ends this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,7 @@ async def run(part: Part, *, is_child: bool = False, on_reload: Callable[[], Non
                 if is_child:
                     running.append(group.create_task(_until_orphaned(told.stop), name="voice-parent"))
                 await told.stop.wait()
+                signal.alarm(END_S)  # an engine that hangs must not keep a voice alive that nobody owns any more
                 notify.stopping()
                 voice.silence()
                 await ears.drain(DRAIN_S)
