@@ -229,9 +229,9 @@ def test_no_file_is_longer_than_a_reader_can_hold(file):
 
 
 def broad(tree: ast.AST) -> Iterator[int]:
-    """Lines at which any error at all ends; one that is raised again goes on."""
+    """Lines at which any error at all is caught."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.ExceptHandler) and ast.unparse(node.body[-1]) != "raise":
+        if isinstance(node, ast.ExceptHandler):
             caught = {"BaseException"} if node.type is None else {ast.unparse(part) for part in parts(node.type)}
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("suppress"):
             caught = {ast.unparse(argument) for argument in node.args}
@@ -268,7 +268,7 @@ def test_the_walkers_see_what_they_look_for():
         "    except BaseException: raise\n"
     )
     assert list(imported(tree)) == ["vtuber_brain.bus.topics", "torch.nn"]
-    assert sorted(broad(tree)) == [5, 6, 8]
+    assert sorted(broad(tree)) == [5, 6, 8, 12]
 
 
 def pins() -> dict[str, str]:

@@ -4,6 +4,7 @@ Nothing is imported before its plugin.toml was found good, and nothing a plugin 
 setup that fails makes it `failed`, a call that fails is `Unavailable`, a hook that keeps failing is left alone.
 """
 
+import contextlib
 import importlib.util
 import inspect
 import sys
@@ -229,9 +230,8 @@ def _import(found: Found) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
+    with contextlib.ExitStack() as unless_imported:
+        unless_imported.callback(sys.modules.pop, name)
         spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
+        unless_imported.pop_all()
     return module

@@ -71,11 +71,10 @@ class _Guards(_Broker):
     async def serve_on(self, listening: socket.socket) -> None:
         """Start on a socket that is bound already."""
         self._listening, self._clients = listening, {}
-        try:
+        with contextlib.ExitStack() as unless_started:
+            unless_started.callback(listening.close)
             await self.start()
-        except BaseException:
-            listening.close()
-            raise
+            unless_started.pop_all()
 
     async def close(self) -> None:
         """Deliver what was acknowledged, then close every socket. (Leaves those of clients, drops what is queued.)"""

@@ -5,6 +5,7 @@ no event: what happens is handed on, once, in order.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -118,16 +119,15 @@ class Line:
     async def _move(self, old: Socket, url: str) -> Socket:
         """Go where Twitch wants us, and read the old connection until the new one is open and the old one empty."""
         opening = asyncio.create_task(self._reopen(url), name="twitch_move")
-        try:
+        async with contextlib.AsyncExitStack() as unless_moved:
+            unless_moved.push_async_callback(_abandon, opening)
             await self._empty(old, opening)
-            async with asyncio.timeout(self._settings.timeout_s):
-                new = await opening
-        except TimeoutError:
-            await _abandon(opening)
-            raise Unavailable("Twitch wants us elsewhere and does not answer there") from None
-        except BaseException:
-            await _abandon(opening)
-            raise
+            try:
+                async with asyncio.timeout(self._settings.timeout_s):
+                    new = await opening
+            except TimeoutError:
+                raise Unavailable("Twitch wants us elsewhere and does not answer there") from None
+            unless_moved.pop_all()
         log.info("twitch_moved")
         await old.close()
         return new
