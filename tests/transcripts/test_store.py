@@ -31,6 +31,24 @@ async def test_a_stream_begins_and_ends(opened, query):
     assert rows == [(1, "mori", "v1", 1), (2, "other", None, 1)]
 
 
+async def test_what_is_told_of_a_reply_after_its_stream_has_ended_is_still_added_to_it(opened, query, events):
+    message = events.message()
+    async with opened() as transcripts:
+        await transcripts.append(message, events.utterance(message), events.turn(message))
+        await transcripts.next_stream()
+        await transcripts.playback("r-m1", 0, "finished", 1001.0)
+        await transcripts.append(events.turn(message, outcome="cut", heard_text="Hi!"))
+        again = events.message("m2")
+        await transcripts.append(again, events.utterance(again))
+        await transcripts.playback("r-m2", 0, "started", 1002.0)
+    assert query("SELECT stream_id, reply_id, playback FROM utterances") == [
+        (1, "r-m1", "finished"),
+        (2, "r-m2", "started"),
+    ]
+    assert query("SELECT stream_id, outcome, heard_text FROM turns") == [(1, "cut", "Hi!")]
+    assert query("SELECT stream_id, outcome FROM hearings") == [(1, "spoken"), (1, "cut")]
+
+
 async def test_every_event_is_there_when_append_returns(opened, query, events):
     message = events.message(kind="cheer", amount=50.0)
     async with opened() as transcripts:

@@ -10,13 +10,14 @@ import contextlib
 import math
 import sqlite3
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import structlog
 
 from vtuber_brain.errors import Unavailable
-from vtuber_brain.messages import Event, Incoming
+from vtuber_brain.messages import Event, Incoming, Turn, Utterance
 from vtuber_brain.transcripts.database import BUSY_TIMEOUT_S, Database
 from vtuber_brain.transcripts.rows import (
     END_STREAM,
@@ -33,6 +34,9 @@ MAX_BATCH = 1000
 MAX_SEQ = 2**31
 PATIENCE_S = 8.0
 """How long an append waits for a disk that does not answer; after that the next ones are told so at once."""
+
+NUM_RECENT = 256
+"""Replies of which it is remembered in which stream they began: more than the player can still be telling of."""
 
 IMPATIENT_S = 0.25
 """How long a file that another program holds is waited for, once it was waited for in vain."""
@@ -53,6 +57,7 @@ class Transcripts:
     def __init__(self, database: Database, stream_id: int, of: Of, clock: Callable[[], float]) -> None:
         self._database, self._of, self._clock = database, of, clock
         self._waiting: list[Waiter] = []
+        self._begun_in: OrderedDict[str, int] = OrderedDict()
         self._flushing: asyncio.Task[None] | None = None
         self._closed = False
         self._writing_since_s = math.inf
@@ -91,18 +96,31 @@ class Transcripts:
     async def append(self, *events: Incoming | Event) -> None:
         """Write what `events` say; returns once committed. Raises Unavailable when one of them could not be."""
         now = self._clock()
-        await self._commit([statements(event, self.stream_id, now) for event in events])
+        await self._commit([statements(event, self._stream_of(event), now) for event in events])
 
     async def playback(self, reply_id: str, seq: int, state: Playback, at: float) -> None:
-        """Note how far the player is with an utterance of this stream; one that is unknown changes nothing."""
+        """Note how far the player is with an utterance; one that is unknown changes nothing."""
         if 0 <= seq < MAX_SEQ:
-            await self._commit([[playback_statement(self.stream_id, reply_id, seq, state, at)]])
+            stream_id = self._begun_in.get(reply_id, self.stream_id)
+            await self._commit([[playback_statement(stream_id, reply_id, seq, state, at)]])
 
     async def next_stream(self) -> None:
-        """End the stream and begin another of the same kind. Raises Unavailable; one without an end ends with us."""
+        """End the stream and begin another of the same kind; what is told later of a reply is still added to its own.
+
+        Raises Unavailable; a stream without an end ends with us.
+        """
         ended, now = self.stream_id, self._clock()
         self.stream_id = await _begun(self._database, (now, *self._of))
         await self._commit([[Statement(END_STREAM, (now, ended))]])
+
+    def _stream_of(self, event: Incoming | Event) -> int:
+        """A reply belongs whole to the stream in which it began: the player may come to its end in the next one."""
+        if not isinstance(event, Turn | Utterance):
+            return self.stream_id
+        stream_id = self._begun_in.setdefault(event.reply_id, self.stream_id)
+        if len(self._begun_in) > NUM_RECENT:
+            self._begun_in.popitem(last=False)
+        return stream_id
 
     async def _commit(self, events: Sequence[Sequence[Statement]]) -> None:
         if self._closed:
