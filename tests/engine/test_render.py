@@ -1,5 +1,6 @@
 """Words to tokens and back: templates, letters that only look special, whole characters, stops that never leak."""
 
+import copy
 import json
 
 import pytest
@@ -62,6 +63,13 @@ def test_the_oldest_turns_go_first_and_the_last_message_stays(tokenizer):
 def test_what_cannot_be_cut_is_refused(tokenizer):
     with pytest.raises(RequestFailed, match="prompt_too_long"):
         Renderer(tokenizer).messages([SYSTEM, user("long " * 200)], 50)
+
+
+def test_what_the_template_itself_refuses_is_a_failed_request(plain_tokenizer):
+    picky = copy.deepcopy(plain_tokenizer)
+    picky.chat_template = "{{ raise_exception('System role not supported') }}"
+    with pytest.raises(RequestFailed, match=r"bad_request: .* System role not supported"):
+        Renderer(picky).messages([SYSTEM, user("hi")], 100)
 
 
 def test_a_model_without_a_template_gets_plain_lines_and_their_stop(plain_tokenizer):

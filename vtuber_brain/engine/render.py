@@ -7,6 +7,8 @@ tokens. `Renderer` holds a tokenizer and knows nothing of torch.
 from collections.abc import Sequence
 from typing import Any
 
+from jinja2 import TemplateError
+
 from vtuber_brain.errors import RequestFailed
 
 _MARK = "\ue000{}\ue001"  # private-use characters stand for the contents while the template is rendered
@@ -83,7 +85,7 @@ class Renderer:
     def _template(self, messages: Messages) -> str:
         try:
             text: str = self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        except (ValueError, TypeError) as error:  # jinja's TemplateError is a ValueError in transformers' hands
+        except (TemplateError, ValueError, TypeError) as error:
             raise RequestFailed("bad_request", f"the model's chat template refuses these messages: {error}") from None
         return text
 
