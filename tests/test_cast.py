@@ -131,6 +131,7 @@ async def test_a_directory_is_read_again_each_time_a_release_is_not(stage):
         ("nobody", None, None, ConfigError),
         ("broken", None, None, ConfigError),
         ("rin", "r9", None, ConfigError),
+        ("rin", "~nobody-of-this-name/lora", None, ConfigError),
         ("rin", "r2", LoraRejected("made for another base model"), LoraRejected),
         ("rin", "r2", EngineDown("killed"), EngineDown),
         ("rin", None, RequestFailed("prompt_too_long", "900 tokens"), RequestFailed),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vtuber_brain.context.personas import Persona
+from vtuber_brain.errors import ConfigError, Problem
 from vtuber_brain.releases.store import BASE, Release, ReleaseStore
 
 
@@ -59,5 +60,9 @@ def _fits(lora: Path | None, base: str | None) -> bool:
 
 
 def by_name(release: str) -> str:
-    """What a release is called in a role: its name, or the absolute path of a PEFT directory."""
-    return str(Path(release).expanduser().absolute()) if "/" in release else release
+    """What a release is called in a role: its name, or the absolute path of a PEFT directory. Raises ConfigError."""
+    try:
+        return str(Path(release).expanduser().absolute()) if "/" in release else release
+    except RuntimeError:
+        fix = "Write the whole path of the PEFT directory"
+        raise ConfigError([Problem(f"release {release}", "~ names the home of a user who is not there", fix)]) from None

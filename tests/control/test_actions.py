@@ -66,6 +66,19 @@ async def test_long_commands_are_done_one_at_a_time_and_too_many_are_turned_away
         assert all(done.ok for done in await asyncio.gather(*waiting))
 
 
+async def test_releases_that_cannot_be_read_fail_the_question_and_nothing_else(monkeypatch):
+    async with operated() as one:
+        (state_dir() / "personas" / "mori" / "releases").mkdir(parents=True)
+
+        def locked(_folder):
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr("pathlib.Path.iterdir", locked)
+        for command in (control.Personas(command="personas"), control.Show(command="show", name="mori")):
+            told = await one.desk.obey(command)
+            assert (told.code, "Permission denied" in told.detail) == ("failed", True)
+
+
 async def test_every_action_is_written_down_whichever_way_it_comes_and_questions_are_not():
     async with operated() as one:
         await one.desk.obey(control.Mute(command="mute"))

@@ -24,6 +24,15 @@ def test_releases_are_folders_with_a_releases_name(store):
     assert store.find("mori", "r-2").path == store.root / "mori" / "releases" / "r-2"
 
 
+def test_a_folder_that_cannot_be_read_is_a_problem_with_a_way_out(store, monkeypatch):
+    def locked(_folder):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.iterdir", locked)
+    with pytest.raises(ConfigError, match=r"Permission denied.*the user that the daemon runs as"):
+        store.releases("mori")
+
+
 @pytest.mark.parametrize("name", ["r-9", "..", ".", "base", "../../rin/releases/r-1", ""])
 def test_an_unknown_release_names_those_there_are(store, name):
     with pytest.raises(ConfigError, match=r"r-1, r-2"):

@@ -45,12 +45,17 @@ class ReleaseStore:
         self.root = root
 
     def releases(self, persona: str) -> list[Release]:
-        """Every release of a persona, by name. One in the making, whose name begins with a dot, is none yet."""
+        """Every release of a persona, by name. One in the making, whose name begins with a dot, is none yet.
+
+        Raises ConfigError when the folder cannot be read.
+        """
         folder = self.root / persona / "releases"
-        if not folder.is_dir():
-            return []
-        named = (path for path in folder.iterdir() if _is_name(path.name) and path.is_dir())
-        return [Release(persona, path.name, path) for path in sorted(named)]
+        try:
+            there = sorted(folder.iterdir()) if folder.is_dir() else []
+            return [Release(persona, path.name, path) for path in there if _is_name(path.name) and path.is_dir()]
+        except OSError as error:
+            fix = "Give the folder to the user that the daemon runs as"
+            raise ConfigError([Problem(str(folder), f"cannot be read ({error.strerror})", fix)]) from None
 
     def find(self, persona: str, name: str) -> Release:
         """The release `name`. Raises ConfigError that lists those there are."""
