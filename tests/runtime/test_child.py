@@ -144,6 +144,15 @@ async def test_a_refusal_is_final():
     assert watched.child.num_starts == 1
 
 
+async def test_one_that_has_worked_and_is_refused_is_tried_until_it_works_again():
+    async with running(Watched()) as watched:
+        watched.child._first = Say("refuse")
+        os.kill(watched.child.pid, signal.SIGKILL)
+        await watched.until(lambda: [reason for _, reason in watched.states].count("it never will") == 2)
+        watched.child._first = Say("echo")
+        await watched.until(lambda: watched.num("ready") == 2)
+
+
 async def test_a_child_that_never_gets_ready_is_tried_again():
     watched = Watched("silent", Supervision(start_timeout_s=0.3, backoff_s=0.01, backoff_max_s=0.02, stop_s=0.2))
     task = asyncio.create_task(watched.child.run())

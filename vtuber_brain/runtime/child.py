@@ -81,7 +81,10 @@ class Child(Generic[M]):
         self.num_starts = 0
 
     async def run(self) -> None:
-        """Keep the child alive until cancelled, then stop it. Raises Refused when it says it never will work."""
+        """Keep the child alive until cancelled, then stop it. Raises Refused when it says it never will work.
+
+        One that has worked before is tried again whatever it says: what it lacks now, another program may give back.
+        """
         pauses = self._pauses()
         while True:
             while not self._awake.is_set():
@@ -210,7 +213,7 @@ class Child(Generic[M]):
         except TimeoutError:
             raise Unavailable(f"not ready within {self._supervision.start_timeout_s} s") from None
         if isinstance(first, NotReady):
-            raise Refused(first.detail)
+            raise Unavailable(first.detail) if self.facts else Refused(first.detail)
         if not isinstance(first, Ready):
             raise WireError(f"{type(first).__name__} before Ready")
         self.facts = first.facts
