@@ -15,10 +15,12 @@ LEAST = 'name = "{0}"\ndisplay_name = "{0}"\nlanguage = "en"\nsystem = "You are 
 
 
 class Stage:
-    """A cast on a scripted engine, with files of its own; `told` is what was said of the lora."""
+    """A cast on a scripted engine, with files of its own; `told` is what was said of the lora, `judged` who the judge
+    takes her for.
+    """
 
     def __init__(self, folder, max_loras=2):
-        self.folder, self.told = folder, []
+        self.folder, self.told, self.judged = folder, [], "mia"
         self.engine = ScriptedEngine(lambda _request: ["Hello."], max_loras)
         self.store = ReleaseStore(folder / "state")
         self.settings = PersonaSettings(name="mia", dir=folder)
@@ -46,6 +48,7 @@ class Stage:
             store=self.store,
             max_loras=self.engine.max_loras,
             on_lora=told,
+            on_persona=lambda persona: lambda: setattr(self, "judged", persona.name),
             base=base,
         )
 
@@ -147,6 +150,7 @@ async def test_a_change_that_fails_changes_nothing(stage, name, release, failing
     with pytest.raises(error):
         await stage.cast.use(name, release)
     assert (stage.on_stage, sorted(stage.ready)) == before
+    assert stage.judged == "mia"
     assert stage.store.current("rin") is None
     assert stage.consistent()
 
@@ -169,9 +173,19 @@ async def test_a_pointer_that_cannot_be_written_leaves_her_where_she_was(stage, 
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(Unavailable, match="No space left"):
-        await stage.cast.use("mia", "r1")
-    assert stage.on_stage == ("mia", None, None)
+        await stage.cast.use("rin", "r1")
+    assert (stage.on_stage, stage.judged) == (("mia", None, None), "mia")
     assert stage.consistent()
+
+
+async def test_a_release_that_was_rolled_back_leaves_her_judged_as_who_she_is(stage):
+    await stage.cast.use("rin", "r1")
+    assert stage.judged == "rin"
+    stage.store.rollback("rin", "operator", "bad")
+    await stage.cast.use("mia")
+    with pytest.raises(ConfigError, match="rolled back"):
+        await stage.cast.use("rin", "r1")
+    assert (stage.on_stage, stage.judged) == (("mia", None, None), "mia")
 
 
 async def test_the_idle_release_used_least_recently_makes_room(tmp_path):

@@ -137,7 +137,7 @@ class App:
         self._controls.open(
             Rooms(self._pipeline, self._cast, self._engine, self._health, metrics),
             self._commands,
-            relist=lambda: self._judge_as(self._cast.on_stage.persona),
+            relist=lambda: self._judge_as(self._cast.on_stage.persona)(),
             on_change=self._show_status,
             children={"engine": self._engine, "classifier": self._classifier},
         )
@@ -247,9 +247,10 @@ class App:
             with contextlib.suppress(ConfigError):  # it is in the log
                 await self._reload()
 
-    def _judge_as(self, persona: Persona) -> None:
-        """Judge by this persona's lists and thresholds, read anew. Raises ConfigError, and nothing has changed."""
-        self._judge.use(self._sentiment, rules_for(self._sentiment, persona), persona.filter)
+    def _judge_as(self, persona: Persona) -> Callable[[], None]:
+        """Read this persona's lists anew; what is returned has the judge go by them. Raises ConfigError."""
+        rules = rules_for(self._sentiment, persona)
+        return lambda: self._judge.use(self._sentiment, rules, persona.filter)
 
     async def _record(self, *events: Incoming | Event) -> None:
         if self._transcripts is not None:

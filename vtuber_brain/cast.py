@@ -30,8 +30,8 @@ _ANYBODY = {"role": "user", "content": "..."}
 OnLora = Callable[[bool, str], None]
 """Hears whether she speaks with the lora she should speak with, and if not, why."""
 
-OnPersona = Callable[[Persona], None]
-"""Hears of the persona that is about to be on stage, or whose file was read anew; raises ConfigError against it."""
+OnPersona = Callable[[Persona], Callable[[], None]]
+"""Reads what a persona is to be judged by, and raises ConfigError against it; what it returns has her judged so."""
 
 
 class Cast:
@@ -49,7 +49,7 @@ class Cast:
         store: ReleaseStore,
         max_loras: int,
         on_lora: OnLora = lambda _up, _reason: None,
-        on_persona: OnPersona = lambda _persona: None,
+        on_persona: OnPersona = lambda _persona: lambda: None,
         base: str | None = None,
     ) -> None:
         self.on_stage = Role(persona)
@@ -112,9 +112,10 @@ class Cast:
             persona = self._read(name)
             weights = choose(persona, release, self._store, self._base)
             role = await self._make_ready(persona, weights)
-            self._on_persona(persona)
+            judge_her = self._on_persona(persona)
             if release is not None and weights.published is not None:
                 await self._remember(weights.published)
+            judge_her()
             self.on_stage = role
         self._on_lora(True, "")
         log.info("persona_on_stage", persona=role.persona.name, release=role.release)
@@ -158,7 +159,7 @@ class Cast:
         before, self._settings = self._settings, settings
         try:
             persona = self._read(self.on_stage.persona.name)
-            self._on_persona(persona)
+            self._on_persona(persona)()
         except ConfigError:
             self._settings = before
             raise
