@@ -257,6 +257,8 @@ def test_the_commands_save_and_bring_back_and_the_copy_passes_check(tmp_path):
             await transcripts.append(message("hello", number=1))
 
     asyncio.run(fill())
+    nothing = run(tmp_path / "elsewhere", "backup", str(tmp_path / "b.tar"))
+    assert (nothing.returncode, "VTB_STATE_DIR" in nothing.stderr, (tmp_path / "b.tar").exists()) == (2, True, False)
     saved = run(first.state, "backup", str(tmp_path / "b.tar"))
     assert saved.returncode == 0, saved.stderr
     restored = run(tmp_path / "two", "restore", str(tmp_path / "b.tar"))

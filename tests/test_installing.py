@@ -160,8 +160,8 @@ def test_the_commands_say_what_they_did_and_whats_next(tmp_path):
 
 
 def test_off_air_says_who_is_live_by_its_exit_code(tmp_path):
-    def asked():
-        command = [sys.executable, "-m", "vtuber_brain", "off-air"]
+    def asked(*more):
+        command = [sys.executable, "-m", "vtuber_brain", "off-air", *more]
         env = {**os.environ, "VTB_STATE_DIR": str(tmp_path)}
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
         return done.returncode, done.stdout.strip()
@@ -170,3 +170,5 @@ def test_off_air_says_who_is_live_by_its_exit_code(tmp_path):
     with held(tmp_path / ON_AIR, "the daemon of mori", shared=True):
         assert asked() == (1, f"live: the daemon of mori (pid {os.getpid()})")
     assert asked()[0] == 0
+    (tmp_path / "brain.toml").write_text("[retrain\n")
+    assert asked("--config", str(tmp_path / "brain.toml"))[0] == 255

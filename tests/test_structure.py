@@ -41,6 +41,7 @@ LAYERS: list[set[str]] = [
 ]
 ROOM_OF = {
     "control_sections": "config",
+    "exposure": "config",
     "playback": "pipeline",
     **dict.fromkeys(["air", "backstage", "controls", "desk", "own_blocklist"], "app"),
     "top": "cli",

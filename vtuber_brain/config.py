@@ -3,7 +3,6 @@
 `load` reports every problem in one pass and never prints a value. Nothing here is read at import.
 """
 
-import ipaddress
 import os
 import re
 import tomllib
@@ -43,10 +42,6 @@ from vtuber_brain.sections import (
     WebSocketSettings,
 )
 from vtuber_brain.voice_sections import BUILT_IN, VoiceSettings
-
-MIN_TOKEN_CHARS = 16
-"""Of a token that guards an address which others can reach."""
-
 
 _SECRET = re.compile(r"(^|_)token$|secret|password|api_key", re.IGNORECASE)
 """The keys of plugins' settings whose values are kept secret."""
@@ -185,14 +180,6 @@ def _secrets_in(table: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _contradictions(settings: Settings) -> Iterator[Problem]:
-    websocket = settings.websocket
-    if (
-        websocket.enabled
-        and not is_loopback(websocket.host)
-        and not (websocket.token and websocket.token.get_secret_value())
-    ):
-        fix = "Set websocket.token (VTB_WEBSOCKET__TOKEN or a credential), or listen on 127.0.0.1"
-        yield Problem("websocket.host", "chat would be open to the network without a token", fix)
     yield from _twitch_contradictions(settings.twitch)
     yield from _control_contradictions(settings.control)
     yield from _voice_contradictions(settings.voice)
@@ -225,35 +212,16 @@ def _twitch_contradictions(twitch: TwitchSettings) -> Iterator[Problem]:
 def _control_contradictions(control: ControlSettings) -> Iterator[Problem]:
     names = ("viewer_token", "moderator_token", "owner_token")
     given = {name: secret.get_secret_value() for name in names if (secret := getattr(control, name)) is not None}
-    if control.enabled and not is_loopback(control.host) and not given.get("owner_token"):
-        fix = "Set control.owner_token (VTB_CONTROL__OWNER_TOKEN or a credential), or listen on 127.0.0.1"
-        yield Problem("control.host", "she would be open to the network without a token", fix)
-    for name, token in given.items():
-        if not is_loopback(control.host) and len(token) < MIN_TOKEN_CHARS:
-            fix = f"Give {MIN_TOKEN_CHARS} characters or more that nobody can guess"
-            yield Problem(f"control.{name}", "too short for a network", fix)
     if len(set(given.values())) < len(given):
         yield Problem("control.owner_token", "two roles share one token", "Give each role a token of its own")
 
 
 def _voice_contradictions(voice: VoiceSettings) -> Iterator[Problem]:
-    token = voice.token.get_secret_value() if voice.token is not None else ""
-    if voice.output == "overlay" and not is_loopback(voice.host) and len(token) < MIN_TOKEN_CHARS:
-        fix = f"Set voice.token, {MIN_TOKEN_CHARS} characters or more that nobody can guess, or listen on 127.0.0.1"
-        yield Problem("voice.host", "the overlay would be open to the network without a token", fix)
     known = {*BUILT_IN, *voice.commands}
     wanted = {*voice.engines.values(), *([voice.fallback] if voice.fallback else [])}
     if unknown := sorted(wanted - known):
         fix = f"Choose among {', '.join(sorted(known))}, or name its program in voice.commands"
         yield Problem("voice.engines", f"no such engine: {', '.join(unknown)}", fix)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach `host`."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def secrets(settings: Settings) -> list[str]:

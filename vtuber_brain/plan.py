@@ -8,7 +8,8 @@ from typing import TypeVar
 from vtuber_brain import models
 from vtuber_brain.config import Settings, load, state_dir
 from vtuber_brain.context.personas import Persona, load_persona
-from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.errors import ConfigError
+from vtuber_brain.exposure import unguarded
 from vtuber_brain.own_blocklist import own_list
 from vtuber_brain.releases.store import ReleaseStore
 from vtuber_brain.sections import SentimentSettings
@@ -39,7 +40,7 @@ class Plan:
 def make_plan(config: Path | None) -> Plan:
     """Read and check everything. Raises ConfigError with the problems of all files together."""
     settings = load(config)
-    problems: list[Problem] = []
+    problems = list(unguarded(settings))
 
     def collected(step: Callable[[], T]) -> T | None:
         try:

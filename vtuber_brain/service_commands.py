@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from vtuber_brain.backing import Belongings
     from vtuber_brain.installing import Step
 
-DONE, FAILED = 0, 1
+DONE, FAILED, UNKNOWN = 0, 1, 255
 
 Config = Annotated[Path | None, Parameter(name="--config", help="The TOML file of settings; else all defaults.")]
 User = Annotated[
@@ -47,11 +47,20 @@ def uninstall_service(*, user: User = False, prefix: Prefix = None, dry_run: Dry
 
 
 def off_air(*, config: Config = None) -> int:
-    """Exit 0 when no daemon is awake on these transcripts, 1 when one is, and who; the night's timer asks it."""
+    """Exit 0 when no daemon is awake on these transcripts, 1 when one is, and who; the night's timer asks it.
+
+    Exit 255 when the settings are wrong: a lower one would be a night skipped in silence to systemd's ExecCondition.
+    """
     from vtuber_brain.config import load, state_dir
+    from vtuber_brain.console import show_problems
+    from vtuber_brain.errors import ConfigError
     from vtuber_brain.runtime.lease import ON_AIR, holder
 
-    transcripts = load(config).transcripts.path or state_dir() / "transcripts.db"
+    try:
+        transcripts = load(config).transcripts.path or state_dir() / "transcripts.db"
+    except ConfigError as error:
+        show_problems(error.problems)
+        return UNKNOWN
     found = holder(transcripts.with_name(ON_AIR))
     _say("nobody is live" if found is None else f"live: {found}")
     return DONE if found is None else FAILED
@@ -65,8 +74,12 @@ def backup(
 ) -> None:
     """Save transcripts, releases, tokens and plugins' state into FILE (a tar), also while the daemon runs."""
     from vtuber_brain.backing import save
+    from vtuber_brain.errors import Refused
 
-    found = save(_belongings(config), file, recordings=recordings)
+    what = _belongings(config)
+    if not what.state.is_dir() and not what.transcripts.exists():
+        raise Refused(f"{what.state}: there is no state to save. Name its folder: VTB_STATE_DIR=FOLDER")
+    found = save(what, file, recordings=recordings)
     size = sum(one["size"] for one in found.values())
     _say(f"{len(found)} files, {size / 1e6:.1f} MB: {file}")
 

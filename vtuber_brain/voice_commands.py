@@ -30,10 +30,14 @@ def speak(
 ) -> None:
     """Speak what the daemon says, until SIGTERM or ctrl-C: over the overlay page, a sound device, or into files."""
     from vtuber_brain.config import load, secrets, state_dir
+    from vtuber_brain.errors import ConfigError
+    from vtuber_brain.exposure import unguarded_voice
     from vtuber_brain.runtime import logs
     from vtuber_brain.voice.service import Part, run
 
     settings = load(config)
+    if problems := list(unguarded_voice(settings.voice)):
+        raise ConfigError(problems)
     logs.setup(settings.logs.level, settings.logs.format, secrets(settings))
     logs.take_over()
     cast = functools.lru_cache(maxsize=64)(lambda name: character(settings, name))

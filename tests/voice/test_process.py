@@ -157,8 +157,6 @@ async def test_the_end_of_its_parent_is_its_end_and_what_it_was_saying_is_told_a
     [
         ('engines = {en = "nobody"}', "no such engine: nobody"),
         ('fallback = "nobody"', "no such engine: nobody"),
-        ('host = "0.0.0.0"', "without a token"),
-        ('host = "0.0.0.0"\ntoken = "short"', "without a token"),
         ('commands = {hibari = ["x"]}', "hibari is built in"),
         ("ahead = 9", "ahead"),
     ],

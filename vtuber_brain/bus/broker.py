@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
-from vtuber_brain.config import is_loopback
 from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.exposure import is_loopback
 from vtuber_brain.sections import BusSettings
 
 if TYPE_CHECKING:

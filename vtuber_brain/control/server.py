@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from vtuber_brain.config import is_loopback
 from vtuber_brain.control.audit import AuditLog
 from vtuber_brain.control.feed import Feed
 from vtuber_brain.control.guard import Access, Border, Refusal, say
@@ -25,6 +24,7 @@ from vtuber_brain.control.routes import router
 from vtuber_brain.control.tokens import Tokens
 from vtuber_brain.control_sections import ControlSettings
 from vtuber_brain.errors import BrainError, ConfigError, Problem, Unavailable
+from vtuber_brain.exposure import is_loopback
 from vtuber_brain.runtime.metrics import Metrics
 
 log = structlog.get_logger(__name__)

@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from vtuber_brain.config import is_loopback
+from vtuber_brain.exposure import is_loopback
 
 COOKIE = "vtb_overlay"
 
