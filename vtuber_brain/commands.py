@@ -80,6 +80,7 @@ class Commands:
             await self._pipeline.sleep(self._drain_s)
             await self._engine.sleep()
             await self._air.end()
+            self._pipeline.end_stream()
         else:
             self._air.begin()
             await self._engine.wake()

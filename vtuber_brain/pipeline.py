@@ -186,6 +186,10 @@ class Pipeline:
         self.door.drain(Drop.ASLEEP)
         await self._finish(patience_s, "asleep")
 
+    def end_stream(self) -> None:
+        """Remember nothing of it: into the next stream she goes as whoever reads its transcript does (law 7)."""
+        self._memory.clear()
+
     def wake(self) -> None:
         """Answer again."""
         self.asleep = False

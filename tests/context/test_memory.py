@@ -54,6 +54,16 @@ def test_only_what_was_heard_is_remembered() -> None:
     assert "and the end" not in traces(memory) and "Never" not in traces(memory)
 
 
+def test_cleared_it_knows_nobody_and_refuses_what_was_taken_back_before() -> None:
+    memory = Memory(SETTINGS)
+    memory.remember(turn(said("my name is Kopi", 1)))
+    memory.retract(Retraction("test", "message", "m2", 2.0))
+    empty = traces(Memory(SETTINGS))
+    memory.clear()
+    memory.remember(turn(said("told too late", 2)))
+    assert traces(memory) == empty
+
+
 def test_a_reply_that_goes_in_circles_is_not_shown_again() -> None:
     memory = Memory(SETTINGS)
     memory.remember(turn(said("a", 1), "I'm sorry, I'm sorry, I'm sorry, I'm"))

@@ -10,6 +10,9 @@ import pytest
 
 from tests.support.scripted import calm, message
 from tests.test_pipeline import PERSONA, Brain, running
+from vtuber_brain.air import Air
+from vtuber_brain.bus import control
+from vtuber_brain.commands import Commands
 from vtuber_brain.config import state_dir
 from vtuber_brain.context.prompt import opening
 from vtuber_brain.messages import Mood, Retraction, Turn
@@ -68,7 +71,7 @@ async def streaming(script=answers, memory=MEMORY, noted=True, **options):
     settings = memory.model_dump_json() if noted else None
     async with Transcripts.open(path, persona="mori", model="scripted", release=None, memory=settings) as transcripts:
         brain = Brain(script, feels, **options)
-        brain.publisher.record = transcripts.append
+        brain.publisher.record, brain.transcripts = transcripts.append, transcripts
         async with running(brain):
             yield brain
 
@@ -129,6 +132,22 @@ async def test_a_busy_stream_is_built_again_word_by_word(seed):
     for wanted in ("was here on day", "has talked with you", "is called", "sounds happy", "(musing", "cheers with"):
         assert any(wanted in prompt for prompt in prompts), f"the stream does not show what it should: {wanted}"
     assert any(one.outcome == "cut" and one.heard_text != one.text for one in replayed.asked)
+
+
+async def test_after_sleep_and_wake_she_is_asked_what_the_transcript_of_the_next_stream_says():
+    async with streaming() as brain:
+        with Air(brain.transcripts, state_dir() / "transcripts.db", "mori").live() as air:
+            commands = Commands(brain.pipeline, brain.cast, brain.engine, air=air, drain_s=1, reload=None)
+            await brain.pipeline.receive(message("my name is Xylo", "nadia", 1))
+            await settled(brain, 1)
+            for command in (control.Sleep(command="sleep"), control.Wake(command="wake")):
+                assert (await commands.obey(command)).ok
+            for n in (2, 3):
+                await brain.pipeline.receive(message(saying(n, n), "nadia", n))
+                await settled(brain, n)
+    yesterday, today = rebuilt()
+    assert_as_asked(brain, yesterday, 1)
+    assert_as_asked(brain, today, 2)
 
 
 async def test_what_is_taken_back_on_the_way_leaves_every_other_prompt_as_it_was():

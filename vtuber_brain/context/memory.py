@@ -137,6 +137,11 @@ class Memory:
             if viewer.forget(retraction):
                 del self._viewers[key]
 
+    def clear(self) -> None:
+        """Forget every turn and every viewer; what was taken back is refused still."""
+        self._window.clear()
+        self._viewers.clear()
+
     def _learn(self, message: ChatMessage) -> None:
         key = message.source, message.author.id
         viewer = self._viewers.setdefault(key, _Viewer())
