@@ -2,7 +2,8 @@
 
 Appends that wait together share one commit, so an acknowledgement always means committed and a crowd costs little more
 than one. When the disk is full or the database fails, those who wait are told so and the next append tries again. It
-never drops a row by itself and reads nothing back.
+never drops a row by itself and reads nothing back. What was taken back is kept until it is written, for nobody can be
+asked to send it again.
 """
 
 import asyncio
@@ -10,14 +11,15 @@ import contextlib
 import math
 import sqlite3
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from vtuber_brain.errors import Unavailable
-from vtuber_brain.messages import Event, Incoming, Turn, Utterance
+from vtuber_brain.messages import Event, Incoming, Retraction, Turn, Utterance
 from vtuber_brain.transcripts.database import BUSY_TIMEOUT_S, Database
 from vtuber_brain.transcripts.rows import (
     END_STREAM,
@@ -41,10 +43,20 @@ NUM_RECENT = 256
 IMPATIENT_S = 0.25
 """How long a file that another program holds is waited for, once it was waited for in vain."""
 
+MAX_OWED = 4096
+"""Retractions, and replies taken back, that are kept while they cannot be written; beyond that the oldest is lost."""
+
 Of = tuple[str, str, str | None, str | None]
 """Persona, model, release and memory settings of a stream, as it began."""
 
-Waiter = tuple[Sequence[Statement], "asyncio.Future[None]"]
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Entry:
+    """Rows to be written together; `owed` ones also after whoever waited for them was told that they could not be."""
+
+    rows: Sequence[Statement]
+    done: "asyncio.Future[None]"
+    owed: bool
 
 
 class Transcripts:
@@ -56,7 +68,8 @@ class Transcripts:
 
     def __init__(self, database: Database, stream_id: int, of: Of, clock: Callable[[], float]) -> None:
         self._database, self._of, self._clock = database, of, clock
-        self._waiting: list[Waiter] = []
+        self._waiting: list[_Entry] = []
+        self._owed: deque[_Entry] = deque(maxlen=MAX_OWED)
         self._begun_in: OrderedDict[str, int] = OrderedDict()
         self._flushing: asyncio.Task[None] | None = None
         self._closed = False
@@ -94,15 +107,20 @@ class Transcripts:
             await database.close()
 
     async def append(self, *events: Incoming | Event) -> None:
-        """Write what `events` say; returns once committed. Raises Unavailable when one of them could not be."""
+        """Write what `events` say; returns once committed. Raises Unavailable when one of them could not be.
+
+        Those that take words back are then written before whatever is written next.
+        """
         now = self._clock()
-        await self._commit([statements(event, self._stream_of(event), now) for event in events])
+        await self._commit(
+            [_entry(statements(event, self._stream_of(event), now), owed=_takes_back(event)) for event in events]
+        )
 
     async def playback(self, reply_id: str, seq: int, state: Playback, at: float) -> None:
         """Note how far the player is with an utterance; one that is unknown changes nothing."""
         if 0 <= seq < MAX_SEQ:
             stream_id = self._begun_in.get(reply_id, self.stream_id)
-            await self._commit([[playback_statement(stream_id, reply_id, seq, state, at)]])
+            await self._commit([_entry([playback_statement(stream_id, reply_id, seq, state, at)])])
 
     async def next_stream(self) -> None:
         """End the stream and begin another of the same kind; what is told later of a reply is still added to its own.
@@ -111,7 +129,7 @@ class Transcripts:
         """
         ended, now = self.stream_id, self._clock()
         self.stream_id = await _begun(self._database, (now, *self._of))
-        await self._commit([[Statement(END_STREAM, (now, ended))]])
+        await self._commit([_entry([Statement(END_STREAM, (now, ended))])])
 
     def _stream_of(self, event: Incoming | Event) -> int:
         """A reply belongs whole to the stream in which it began: the player may come to its end in the next one."""
@@ -122,12 +140,14 @@ class Transcripts:
             self._begun_in.popitem(last=False)
         return stream_id
 
-    async def _commit(self, events: Sequence[Sequence[Statement]]) -> None:
+    async def _commit(self, entries: Sequence[_Entry]) -> None:
         if self._closed:
             raise Unavailable(f"transcripts {self._database.path}: closed")
         if time.monotonic() - self._writing_since_s > PATIENCE_S:
+            owed = [entry for entry in entries if entry.owed]
+            self._waiting += owed[: max(0, MAX_OWED - len(self._waiting))]
             raise Unavailable(self._does_not_answer())
-        waiters = [self._enqueue(rows) for rows in events if rows]
+        waiters = [self._enqueue(entry) for entry in entries if entry.rows]
         try:
             async with asyncio.timeout(PATIENCE_S):
                 if len(waiters) == 1:
@@ -145,40 +165,41 @@ class Transcripts:
     def _does_not_answer(self) -> str:
         return f"transcripts {self._database.path}: the disk does not answer: look after it; writing goes on by itself"
 
-    def _enqueue(self, rows: Sequence[Statement]) -> "asyncio.Future[None]":
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.add_done_callback(_look)
-        self._waiting.append((rows, done))
+    def _enqueue(self, entry: _Entry) -> "asyncio.Future[None]":
+        self._waiting.append(entry)
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="transcripts-flush")
-        return done
+        return entry.done
 
     async def _flush(self) -> None:
-        """Commit what waits, batch by batch, until nothing does."""
+        """Commit what waits, batch by batch, until nothing does; what is owed goes first."""
         try:
             while self._waiting:
                 batch = self._waiting[:MAX_BATCH]
-                await self._settle(batch)
+                owed, self._owed = self._owed, deque(maxlen=MAX_OWED)
+                await self._settle([*owed, *batch])
                 del self._waiting[: len(batch)]
         finally:
-            for _, done in self._waiting:
-                _resolve(done, Unavailable(f"transcripts {self._database.path}: closing"))
+            for entry in self._waiting:
+                _resolve(entry.done, Unavailable(f"transcripts {self._database.path}: closing"))
             self._waiting.clear()
 
-    async def _settle(self, batch: list[Waiter]) -> None:
+    async def _settle(self, batch: list[_Entry]) -> None:
         self._writing_since_s = time.monotonic()
         try:
             patience_s = BUSY_TIMEOUT_S if self.failing is None else IMPATIENT_S
-            error = await self._database.write([row for rows, _ in batch for row in rows], patience_s)
+            error = await self._database.write([row for entry in batch for row in entry.rows], patience_s)
         finally:
             self._writing_since_s = math.inf
         if error is not None and len(batch) > 1 and not isinstance(error, sqlite3.OperationalError):
-            for waiter in batch:  # one row that the tables refuse must not cost the others theirs
-                await self._settle([waiter])
+            for entry in batch:  # one row that the tables refuse must not cost the others theirs
+                await self._settle([entry])
             return
         self._note(error)
-        for _, done in batch:
-            _resolve(done, None if error is None else self._database.unavailable(error))
+        for entry in batch:
+            _resolve(entry.done, None if error is None else self._database.unavailable(error))
+        if isinstance(error, sqlite3.OperationalError):
+            self._owed.extend(entry for entry in batch if entry.owed)
 
     def _note(self, error: sqlite3.Error | None) -> None:
         was_failing = self.failing is not None
@@ -192,9 +213,19 @@ class Transcripts:
         """Take no more, and write what waits and the end of the stream, which comes last in the line."""
         self._closed = True
         try:
-            await self._enqueue([Statement(END_STREAM, (self._clock(), self.stream_id))])
+            await self._enqueue(_entry([Statement(END_STREAM, (self._clock(), self.stream_id))]))
         except Unavailable as error:
-            log.warning("transcripts_end_not_written", reason=str(error))
+            log.warning("transcripts_end_not_written", reason=str(error), num_owed=len(self._owed))
+
+
+def _takes_back(event: Incoming | Event) -> bool:
+    return isinstance(event, Retraction) or (isinstance(event, Turn) and event.outcome == "retracted")
+
+
+def _entry(rows: Sequence[Statement], *, owed: bool = False) -> _Entry:
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    done.add_done_callback(_look)
+    return _Entry(rows, done, owed)
 
 
 def _resolve(done: "asyncio.Future[None]", failure: Unavailable | None) -> None:
