@@ -17,6 +17,10 @@ MONEY_KINDS: frozenset[Kind] = frozenset({"cheer", "sub", "gift", "raid", "redee
 CANNED = "canned"
 """Why a reply failed in whose place a line was said that was written beforehand: nobody is to learn from that."""
 
+CUT_AT_ONCE = frozenset({"skip", "muted", "outdated", "interrupted"})
+"""Reasons for which a reply that was cut is not spoken to the end of what is there. Others only end it: what the gate
+kept back was never there, and what goes with a restart was allowed."""
+
 _UNIT_WORTH: Mapping[str, float] = {"cheer": 1, "sub": 300, "gift": 300, "raid": 10, "redeem": 1}
 
 

@@ -163,7 +163,9 @@ class Pipeline:
         sounding = self._heard.skip()
         if sounding is not None:
             self._memory.correct(sounding)
-            await self._publisher.publish(sounding)
+            await self._publisher.withdraw(replace(sounding, outcome="cut", reason="skip"))
+            if sounding.reason == "skip":  # in the books another than before
+                await self._publisher.publish(sounding)
             return True
         if self._mouth.speaking is None:
             return False
@@ -196,7 +198,7 @@ class Pipeline:
 
     async def say(self, text: str) -> tuple[str, ...]:
         """Speak the operator's words before any reply that waits; returns why the gate did not let them, if so."""
-        return await self._mouth.say(text)
+        return await self._mouth.say(text, self._heard)
 
     async def drain(self, patience_s: float) -> None:
         """Begin nothing new; let running replies end by themselves for `patience_s`, then cut them."""

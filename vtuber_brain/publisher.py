@@ -19,7 +19,7 @@ MAX_WAITING_EVENTS = 256
 """Events waiting for one plugin's sink; when full the oldest is dropped and counted: she does not wait for plugins."""
 
 MAX_WITHDRAWN = 1024
-"""Replies remembered as taken back, while events of theirs may be on their way here."""
+"""Replies remembered as taken back or skipped, while events of theirs may be on their way here."""
 
 MAX_WAITING_FATES = 4096
 """Fates of messages that ended at the door. Beyond that one is counted, and neither recorded nor shown: a flood must
@@ -74,7 +74,7 @@ class Publisher:
                     await self._hand_on(fate)
 
     async def publish(self, event: Event) -> None:
-        """Record one event and hand it to every sink, but nothing of a reply that was taken back meanwhile.
+        """Record one event and hand it to every sink, but nothing of a reply that was withdrawn meanwhile.
 
         That it is taken back the sinks hear first, for they may hold sentences of it.
         """
@@ -86,7 +86,7 @@ class Publisher:
             await self._hand_on(event)
 
     async def withdraw(self, turn: Turn) -> None:
-        """Tell every sink that a reply was taken back, and nothing more of it; does not record that."""
+        """Tell every sink that a reply was taken back or skipped, and nothing more of it; does not record that."""
         self._withdrawn.add(turn.reply_id)
         for _, events, _ in self._waiting:
             kept = [event for event in events if not (isinstance(event, Utterance) and event.reply_id == turn.reply_id)]

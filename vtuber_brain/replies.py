@@ -6,11 +6,13 @@ Whatever ends it becomes the outcome of its turn; nothing here raises for what h
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 
 import structlog
 
 from vtuber_brain.canned import Canned, LineInstead
 from vtuber_brain.cast import UNKNOWN_LORA, Cast
+from vtuber_brain.context.heard import Heard
 from vtuber_brain.engine.api import Engine, Request
 from vtuber_brain.engine.wire import Done, Sampling
 from vtuber_brain.errors import EngineDown, RequestFailed
@@ -82,26 +84,19 @@ class Mouth:
         log.info("reply_ended", reply_id=thought.reply_id, **fields)
         return self._turn(thought, ended)
 
-    async def say(self, text: str) -> tuple[str, ...]:
-        """Speak somebody's words before any reply that waits; returns why the gate did not let them pass, if so."""
-        role = self._cast.on_stage
-        reasons, mood = await self.gate.allows(text, role)
+    async def say(self, text: str, heard: Heard) -> tuple[str, ...]:
+        """Speak somebody's words before any reply that waits; returns why the gate did not let them pass, if so.
+
+        `heard` is told of them, so that they can be skipped.
+        """
+        thought = Thought(None, self._cast.on_stage, now_s(), reply_id=self.new_id())
+        reasons, mood = await self.gate.allows(text, thought.role)
         if not reasons:
-            said = Utterance(
-                reply_id=self.new_id(),
-                seq=0,
-                text=text,
-                cue=None,
-                mood=mood.sentiment if mood is not None else None,
-                lang=role.persona.language,
-                final=True,
-                in_reply_to=None,
-                created_at=unix_s(),
-                persona=role.persona.name,
-                release=role.release,
-            )
+            said = replace(self._utterance(thought, Line(text, None), mood, final=True), cue=None)
             async with self._floor.held(Priority.HIGH):
                 await self._publisher.publish(said)
+            thought.said.append(text)
+            heard.own(self._turn(thought, Stopped("spoken", "")))
         return reasons
 
     async def _speak_or_stand_in(self, thought: Thought, prompt: list[dict[str, str]]) -> None:

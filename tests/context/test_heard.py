@@ -3,14 +3,14 @@
 import pytest
 
 from vtuber_brain.context.heard import MAX_REPLIES, Heard
-from vtuber_brain.messages import Turn
+from vtuber_brain.messages import CANNED, CUT_AT_ONCE, Turn
 
 SENTENCES = ["[smile] One.", "Two.", "Three."]
 
 
-def turn(outcome="spoken", reply_id="r"):
+def turn(outcome="spoken", reply_id="r", reason=None):
     text = " ".join(SENTENCES)
-    return Turn(reply_id, None, outcome, text, text, "mori", "model", None)
+    return Turn(reply_id, None, outcome, text, text, "mori", "model", None, reason)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_the_part_that_was_heard(ended, played, outcome, heard, told_after):
     assert (known.outcome, known.heard_text, known.text) == (outcome, heard, turn().text)
 
 
-def test_only_the_reply_that_the_player_spoke_of_last_can_be_skipped_and_only_while_it_sounds():
+def test_only_the_reply_that_the_player_played_last_can_be_skipped_and_only_while_it_sounds():
     books = Heard()
     for reply_id in ("old", "new"):
         books.close(turn(reply_id=reply_id), SENTENCES)
@@ -53,6 +53,44 @@ def test_only_the_reply_that_the_player_spoke_of_last_can_be_skipped_and_only_wh
     for seq in range(3):
         books.note("whole", seq, "finished")
     assert books.skip() is None
+
+
+def test_one_that_is_left_out_does_not_hide_the_one_that_sounds():
+    books = Heard()
+    for reply_id in ("sounding", "late"):
+        books.close(turn(reply_id=reply_id), SENTENCES)
+    books.note("sounding", 0, "started")
+    for seq in range(3):
+        books.note("late", seq, "skipped")
+    assert books.skip().reply_id == "sounding"
+
+
+@pytest.mark.parametrize(("outcome", "reason"), [("cut", "toxic"), ("refused", "toxic"), ("failed", CANNED)])
+def test_one_that_ended_badly_can_be_skipped_while_it_sounds_and_stays_in_the_books_as_it_was(outcome, reason):
+    books = Heard()
+    told = books.close(turn(outcome, reason=reason), SENTENCES)
+    assert books.skip() is None
+    books.note("r", 0, "started")
+    skipped = books.skip()
+    assert (skipped.outcome, skipped.reason, skipped.heard_text) == (outcome, reason, "[smile] One.")
+    assert skipped.text == told.text
+    assert books.skip() is None
+
+
+@pytest.mark.parametrize(("outcome", "reason"), [("retracted", "message"), *(("cut", why) for why in CUT_AT_ONCE)])
+def test_one_that_the_player_ends_by_itself_cannot_be_skipped(outcome, reason):
+    books = Heard()
+    books.close(turn(outcome, reason=reason), SENTENCES)
+    books.note("r", 0, "started")
+    assert books.skip() is None
+
+
+def test_the_operators_words_can_be_skipped_and_are_in_no_books():
+    books = Heard()
+    books.note("r", 0, "started")  # a player may be faster than we are
+    books.own(turn())
+    assert books.skip().reply_id == "r"
+    assert books.note("r", 0, "skipped") is None
 
 
 def test_what_changes_nothing_is_not_told_again():

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from vtuber_brain.messages import Played, Retraction, Turn
+from vtuber_brain.messages import CUT_AT_ONCE, Played, Retraction, Turn
 
 MAX_REPLIES = 64
 
@@ -34,26 +34,38 @@ class Heard:
         reply.told = _as_heard(reply, turn)
         return reply.told
 
+    def own(self, turn: Turn) -> None:
+        """The operator's words have been said; they can be skipped, and nothing else is kept of them."""
+        reply = self._reply(turn.reply_id)
+        reply.sentences, reply.ended = (turn.text,), turn
+
     def note(self, reply_id: str, seq: int, played: Played) -> Turn | None:
         """The player has spoken of one sentence; the turn anew if that changes what was heard of one that is over."""
-        reply = self._played_last = self._reply(reply_id)
+        reply = self._reply(reply_id)
+        if played != "skipped":  # one that is only left out does not sound, another may
+            self._played_last = reply
         if reply.played.get(seq) != "finished":
             reply.played[seq] = played
-        if reply.ended is None:
+        if reply.ended is None or reply.told is None:
             return None
         before, reply.told = reply.told, _as_heard(reply, reply.ended)
         return reply.told if reply.told != before else None
 
     def skip(self) -> Turn | None:
-        """The reply that is over and sounds still, as cut by the operator; None when none does.
+        """The reply that is over and sounds still, and will no more; None when none does.
 
-        Only the one that the player spoke of last may sound: of others it owes us the end, and they are past.
+        As cut by the operator if it was said to its end, else as it was. Only the one that the player played last may
+        sound: of others it owes us the end, and they are past.
         """
         reply = self._played_last
-        if reply is None or reply.ended is None or reply.ended.outcome != "spoken" or not _sounds(reply):
+        if reply is None or reply.ended is None or not _sounds(reply, reply.ended):
             return None
-        reply.ended = replace(reply.ended, outcome="cut", reason="skip")
-        reply.told = _as_heard(reply, reply.ended)
+        self._played_last = None
+        if reply.told is None:
+            return reply.ended
+        if reply.ended.outcome == "spoken":
+            reply.ended = replace(reply.ended, outcome="cut", reason="skip")
+            reply.told = _as_heard(reply, reply.ended)
         return reply.told
 
     def retract(self, retraction: Retraction) -> list[Turn]:
@@ -77,8 +89,10 @@ class Heard:
         return reply
 
 
-def _sounds(reply: _Reply) -> bool:
-    """Whether the player has not come to the end of it."""
+def _sounds(reply: _Reply, ended: Turn) -> bool:
+    """Whether the player has not come to the end of it, nor to leave it out at once."""
+    if ended.outcome == "retracted" or ended.reason in CUT_AT_ONCE:
+        return False
     return any(reply.played.get(seq) in (None, "started") for seq in range(len(reply.sentences)))
 
 

@@ -11,6 +11,7 @@ import structlog
 from vtuber_brain.bus.control import Control, Mute, Skip, Unmute
 from vtuber_brain.bus.topics import CuePayload, Playback, ReplyPayload, Status, UtterancePayload
 from vtuber_brain.errors import EngineDown, RequestFailed
+from vtuber_brain.messages import CUT_AT_ONCE
 from vtuber_brain.runtime.clock import now_s, unix_s
 from vtuber_brain.voice.output import Output
 from vtuber_brain.voice.queue import Fate, Key, Played, Queue
@@ -23,10 +24,6 @@ TICK_S = 0.25
 TWIN_S = 1.0
 MAX_SKEW_S = 5.0
 """A player's clock that is further off than this is not believed."""
-
-CUT_AT_ONCE = frozenset({"skip", "muted", "outdated", "interrupted"})
-"""Reasons for which a reply that was cut is not spoken to the end of what is there. Others only end it: what the gate
-kept back was never here, and what goes with a restart was allowed."""
 
 
 class Voice:
