@@ -14,7 +14,7 @@ from vtuber_brain.bus.topics import CuePayload
 from vtuber_brain.errors import Refused
 from vtuber_brain.voice.avatars import Avatar, find_avatar
 from vtuber_brain.voice.overlay import Overlay
-from vtuber_brain.voice.pages import Frame
+from vtuber_brain.voice.pages import MAX_WAITING, Frame
 from vtuber_brain.voice.sound import RATE, Clip
 from vtuber_brain.voice.synthesis import Synthesis
 from vtuber_brain.voice.voice import Voice
@@ -221,6 +221,38 @@ async def test_a_page_that_takes_nothing_is_closed_and_does_not_hold_up_the_voic
                 await asyncio.sleep(0.002)
         one.voice.utterance(said("r1", 0))
         await one.heard(*played("r1", 0))
+
+
+async def test_a_page_that_reads_nothing_is_cut_off_before_much_waits_for_it():
+    async with stage() as one:
+        reading, writing = await asyncio.open_connection("127.0.0.1", one.port, limit=1024)
+        asked = ["GET /overlay/ws HTTP/1.1", f"Host: 127.0.0.1:{one.port}", "Connection: Upgrade", "Upgrade: websocket"]
+        asked += ["Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", "", ""]
+        writing.write("\r\n".join(asked).encode())
+        await reading.readline()
+        await one.until(lambda: one.overlay._pages)
+        (deaf,) = one.overlay._pages
+        for _ in range(200):
+            deaf.put(Frame('{"type":"cue"}', bytes(192_000)))
+            await asyncio.sleep(0)
+            if not one.overlay._pages:
+                break
+        await one.until(lambda: not one.overlay._pages)
+        assert len(deaf.waiting) <= MAX_WAITING
+        writing.close()
+
+
+async def test_what_a_browser_would_not_ask_is_not_found_or_turned_away():
+    async with stage(token="a-token-nobody-guesses") as one:
+        address = f"http://127.0.0.1:{one.port}/overlay"
+        async with aiohttp.ClientSession() as browser:
+            for path in ("/%00.js", f"/{'x' * 300}.js"):
+                async with browser.get(f"{address}{path}?token=a-token-nobody-guesses") as answer:
+                    assert answer.status == 404
+            reading, writing = await asyncio.open_connection("127.0.0.1", one.port)
+            writing.write(b"GET /overlay HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: vtb_overlay=\xff\xfe\r\n\r\n")
+            assert b" 401 " in await reading.readline()
+            writing.close()
 
 
 @pytest.mark.parametrize(

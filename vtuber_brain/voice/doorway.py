@@ -24,7 +24,7 @@ def turned_away(
     if origin is not None and not is_loopback(_name(origin)) and _name(origin) != asked:
         return "origin"
     given = query.get("token") or cookies.get(COOKIE, "")
-    if token and not hmac.compare_digest(given.encode(), token.encode()):
+    if token and not hmac.compare_digest(given.encode("utf-8", "replace"), token.encode()):
         return "token"
     return None
 

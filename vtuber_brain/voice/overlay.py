@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 
 PAGE = Path(__file__).parents[1] / "overlay"
 MAX_PAGES = 16
+MAX_NAME = 200
 _TYPES = {
     ".html": "text/html",
     ".js": "text/javascript",
@@ -139,7 +140,9 @@ class Overlay:
             raise web.HTTPServiceUnavailable(text="too many pages are open")
         socket = web.WebSocketResponse(max_msg_size=wire.MAX_PAGE_BYTES, compress=False)
         await socket.prepare(request)
-        page = Page(watches=request.query.get("watch") == "1")
+        if request.transport is None:  # it is gone already
+            return socket
+        page = Page(cut=request.transport.abort, watches=request.query.get("watch") == "1")
         page.put(Frame(self._hello()))
         page.put(Frame(wire.status(self._status)))
         self._pages[page] = socket
@@ -205,6 +208,8 @@ class Overlay:
     async def _page(self, request: web.Request) -> web.StreamResponse:
         self._let_in(request)
         name = request.match_info.get("path") or "index.html"
+        if "\0" in name or len(name) > MAX_NAME:
+            raise web.HTTPNotFound
         path = (PAGE / name).resolve()
         if not path.is_relative_to(PAGE) or path.suffix not in _TYPES or not path.is_file():
             raise web.HTTPNotFound
