@@ -1,5 +1,8 @@
 """Requests through a real small model: limits, ends, stops, seeds, deadlines, and books that balance."""
 
+import resource
+
+import psutil
 import pytest
 from transformers import AutoTokenizer
 
@@ -7,7 +10,7 @@ from tests.support.families import save_model
 from vtuber_brain.engine.core import Core
 from vtuber_brain.engine.load import load_runner
 from vtuber_brain.engine.wire import Configure, Delta, Done, Failed, Generate, Sampling
-from vtuber_brain.errors import RequestFailed
+from vtuber_brain.errors import ModelRefused, RequestFailed
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,26 @@ def tokens(events, request_id):
 
 def ending(events, request_id):
     return next(event for event in events if event.id == request_id and isinstance(event, Done | Failed))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return str(save_model("llama", tmp_path_factory.mktemp("base")))
+
+
+def test_more_slots_than_may_wait_are_warmed_up_by_as_many_as_may(folder):
+    core = Core.load(Configure(folder, dtype="model", threads=1, num_slots=5, max_waiting=2, context=32))
+    assert (core.num_slots, core.busy) == (5, False)
+
+
+def test_rows_that_find_no_memory_in_the_warm_up_refuse_the_model_with_what_to_do(folder):
+    limits, room = resource.getrlimit(resource.RLIMIT_AS), 512 * 2**20  # the least of the cache's tensors takes 820 MB
+    resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + room, limits[1]))
+    try:
+        with pytest.raises(ModelRefused, match=r"does not fit .* fewer engine\.num_slots"):
+            Core.load(Configure(folder, dtype="model", threads=1, num_slots=100_000, context=128))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def test_max_tokens_ends_a_reply_with_its_usage(core):

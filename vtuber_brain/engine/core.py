@@ -5,7 +5,6 @@ the tokens of the one before are read, so that the device never waits for the ho
 """
 
 import time
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,32 +12,18 @@ import torch
 from vtuber_brain.engine.endings import Ending, end_tokens
 from vtuber_brain.engine.graphs import DecodeGraphs, on_cuda
 from vtuber_brain.engine.kvcache import KvCache
-from vtuber_brain.engine.load import load_runner, load_tokenizer
+from vtuber_brain.engine.load import enough_memory, load_runner, load_tokenizer
 from vtuber_brain.engine.loras import LoraWeights
 from vtuber_brain.engine.places import Place, Places
 from vtuber_brain.engine.prompts import Prompts
+from vtuber_brain.engine.reply import Reply
 from vtuber_brain.engine.runner import BASE, Launched, Runner
 from vtuber_brain.engine.sampling import Mode
 from vtuber_brain.engine.scheduler import Job, Scheduler, Step
-from vtuber_brain.engine.wire import Configure, Delta, Done, Failed, Generate, Usage
+from vtuber_brain.engine.wire import Configure, Delta, Done, Failed, Generate
 from vtuber_brain.errors import RequestFailed
 
 Event = Delta | Done | Failed
-
-
-@dataclass(slots=True)
-class Reply:
-    """One request while it runs: the scheduler's job, its lora's place, and what turns its tokens into an answer."""
-
-    request: Generate
-    job: Job
-    place: Place | None
-    ending: Ending
-    arrived_s: float
-    started_s: float | None = None
-    first_token_s: float | None = None
-    unsent: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
 
 
 class Core:
@@ -62,8 +47,9 @@ class Core:
     @classmethod
     def load(cls, configure: Configure) -> "Core":
         """Load, prove and warm up. Raises ModelRefused."""
-        core = cls(load_runner(configure), load_tokenizer(configure), configure)
-        core.warm_up()
+        with enough_memory(configure):
+            core = cls(load_runner(configure), load_tokenizer(configure), configure)
+            core.warm_up()
         return core
 
     @property
@@ -98,7 +84,7 @@ class Core:
     def warm_up(self) -> None:
         """Run a crowd of throw-away requests: the first calls of new shapes can cost seconds."""
         length = max(1, min(48, self.context - 4))
-        for n in range(self.num_slots):
+        for n in range(min(self.num_slots, self._configure.max_waiting)):
             self.add(Generate(f"warm-up-{n}", token_ids=(0,) * (length - n % 8 if length > 8 else 1), max_tokens=3))
         while self.busy:
             self.step()
@@ -276,7 +262,7 @@ class Core:
             reply.unsent.clear()
             reply.logprobs.clear()
         if reason is not None:
-            events.append(Done(reply.request.id, reason, _usage(reply)))
+            events.append(Done(reply.request.id, reason, reply.usage))
             self._end(reply)
         return events
 
@@ -284,15 +270,3 @@ class Core:
         self.scheduler.finish(reply.job)
         self._give_back(reply.place)
         del self._replies[reply.request.id]
-
-
-def _usage(reply: Reply) -> Usage:
-    now_s, arrived_s = time.monotonic(), reply.arrived_s
-    return Usage(
-        prompt_tokens=len(reply.job.prompt),
-        cached_tokens=reply.job.num_cached,
-        completion_tokens=len(reply.job.output),
-        queued_ms=((reply.started_s or now_s) - arrived_s) * 1000,
-        first_token_ms=((reply.first_token_s or now_s) - arrived_s) * 1000,
-        total_ms=(now_s - arrived_s) * 1000,
-    )

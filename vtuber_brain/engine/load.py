@@ -4,9 +4,11 @@ Nothing from a model's folder is executed (`trust_remote_code` stays off, weight
 own weights-only loading).
 """
 
+import contextlib
 import hashlib
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,11 +35,25 @@ def load_runner(configure: Configure) -> Runner:
     device = choose_device(configure.device)
     if configure.threads:
         torch.set_num_threads(configure.threads)
-    try:
+    with enough_memory(configure):
         return make_runner(_load_model(configure, choose_dtype(configure.dtype, device)), configure, device)
-    except torch.OutOfMemoryError:
+
+
+@contextlib.contextmanager
+def enough_memory(configure: Configure) -> Iterator[None]:
+    """Raise ModelRefused where memory runs out while the model is made ready."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         fix = "set engine.memory_gb, fewer engine.num_slots, a shorter engine.context, or model.weights int8"
         raise ModelRefused(f"the model {configure.model!r} does not fit into the device's memory: {fix}") from None
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """CUDA has a type for it; a CPU's allocator says it in words."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def make_runner(model: PreTrainedModel, configure: Configure, device: torch.device) -> Runner:

@@ -5,11 +5,11 @@ between two steps, computes a step, and writes what came of it. Loras are read a
 import argparse
 import traceback
 
-import torch
 from transformers.utils import logging as transformers_logging
 
 from vtuber_brain.engine.arrivals import Arrivals
 from vtuber_brain.engine.core import Core, Event
+from vtuber_brain.engine.load import is_out_of_memory
 from vtuber_brain.engine.stats import Tally
 from vtuber_brain.engine.wire import (
     PROTOCOL,
@@ -101,17 +101,12 @@ def _step(core: Core) -> list[Event | Shrunk]:
     try:
         return [*core.step()]
     except Exception as error:  # noqa: BLE001 - the boundary of one worker request
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             traceback.print_exc()
             return [*core.fail_all("internal", f"{type(error).__name__}: {error}")]
         detail = str(error).splitlines()[0]
     failed = core.fail_all("out_of_memory", detail)
     return [*failed, Shrunk(core.shrink(), detail)]
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """CUDA has a type for it; a CPU's allocator says it in words."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 if __name__ == "__main__":
