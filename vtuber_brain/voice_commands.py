@@ -4,7 +4,6 @@ Exit codes: 0 done; 1 it could not be spoken; 2 the settings or an argument are 
 """
 
 import asyncio
-import functools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from vtuber_brain.voice.service import Character
 
 voice = App(name="voice", help="The voice: what speaks the sentences of the bus.")
+
+MAX_CAST = 64
 
 Config = Annotated[Path | None, Parameter(name="--config", help="The file the daemon is started with.")]
 
@@ -40,11 +41,11 @@ def speak(
         raise ConfigError(problems)
     logs.setup(settings.logs.level, settings.logs.format, secrets(settings))
     logs.take_over()
-    cast = functools.lru_cache(maxsize=64)(lambda name: character(settings, name))
+    cast = Cast(settings)
     name = cast(settings.persona.name).face.persona
     folder = settings.voice.folder or state_dir() / "voice"
     part = Part(settings.voice, settings.bus, name, cast, folder)
-    asyncio.run(run(part, is_child=with_parent, on_reload=cast.cache_clear))
+    asyncio.run(run(part, is_child=with_parent, on_reload=cast.reload))
 
 
 @voice.command
@@ -79,20 +80,53 @@ async def _made(settings: "Settings", text: str, lang: str, persona: str) -> tup
     return made.engine, made.clip.duration_s, made.took_s, write_wav(made.clip)
 
 
+class Cast:
+    """Who speaks, by name. A file that has become unreadable changes nobody: they sound as before."""
+
+    def __init__(self, settings: "Settings") -> None:
+        self._settings = settings
+        self._known: dict[str, Character] = {}
+
+    def __call__(self, name: str) -> "Character":
+        """As `character`, which reads each file once until `reload`."""
+        if name not in self._known:
+            while len(self._known) >= MAX_CAST:
+                del self._known[next(iter(self._known))]
+            self._known[name] = character(self._settings, name)
+        return self._known[name]
+
+    def reload(self) -> None:
+        """Read the files anew."""
+        import structlog
+
+        from vtuber_brain.errors import ConfigError
+
+        for name in self._known:
+            try:
+                self._known[name] = _read(self._settings, name)
+            except ConfigError as error:
+                structlog.get_logger(__name__).error("persona_not_read", persona=name, reason=str(error))
+
+
 def character(settings: "Settings", name: str) -> "Character":
     """Who speaks under this name; a name without a readable file sounds like the persona of the settings.
 
     Raises ConfigError when that one cannot be read either.
     """
-    from vtuber_brain.context.personas import load_persona
     from vtuber_brain.errors import ConfigError
+
+    try:
+        return _read(settings, name)
+    except ConfigError:
+        return _read(settings, settings.persona.name)
+
+
+def _read(settings: "Settings", name: str) -> "Character":
+    from vtuber_brain.context.personas import load_persona
     from vtuber_brain.voice.service import Character
     from vtuber_brain.voice.wire import Face
 
-    try:
-        known = load_persona(name, settings.persona.dir)
-    except ConfigError:
-        known = load_persona(settings.persona.name, settings.persona.dir)
+    known = load_persona(name, settings.persona.dir)
     return Character(Face(known.name, known.display_name, known.language), known.voice)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.brokers import Collector, Mosquitto, free_port
 from tests.support.voices import page, said, until_heard
-from vtuber_brain.config import load
+from vtuber_brain.config import load, shipped
 from vtuber_brain.errors import ConfigError
 from vtuber_brain.voice.service import END_S
 from vtuber_brain.voice_keeper import VoiceKeeper
@@ -115,6 +115,27 @@ async def test_what_is_on_the_bus_becomes_files_and_is_told_of_and_sigterm_ends_
     assert [path.name for path in files] == ["00000001-r1-0.wav", "00000002-r1-1.wav"]
     with wave.open(str(files[0])) as file:
         assert file.getnframes() == round(100 * len("Hello Wren!\n") / 1.04)  # Mori's pitch
+
+
+async def test_a_persona_whose_file_cannot_be_read_any_more_sounds_as_before(tmp_path):
+    config, own = tmp_path / "brain.toml", tmp_path / "mori.toml"
+    own.write_text(shipped("configs", "personas", "mori.toml").read_text())
+    async with Mosquitto() as broker, Collector(broker.port) as bus:
+        files = settings_text(broker.port, output='"files"', folder=f'"{tmp_path / "out"}"')
+        config.write_text(f'{files}\n[persona]\nname = "{own}"\n')
+        async with voice(config) as one:
+            await one.event("voice_bus_connected")
+            await bus.send(f"{ROOT}/utterance", said("r1", 0).model_dump_json())
+            await bus.until(lambda: len(bus.on("playback")) == 2)
+            own.write_text("[voice\n")
+            one.process.send_signal(signal.SIGHUP)
+            assert (await one.event("persona_not_read"))["persona"]
+            await bus.send(f"{ROOT}/utterance", said("r1", 1).model_dump_json())
+            await bus.until(lambda: len(bus.on("playback")) == 4)
+            assert bus.on("playback")[-1]["state"] == "finished"
+    first, second = sorted((tmp_path / "out").iterdir())
+    with wave.open(str(first)) as before, wave.open(str(second)) as after:
+        assert before.getnframes() == after.getnframes()
 
 
 async def test_an_engine_that_hangs_at_the_end_does_not_keep_the_voice_alive():
