@@ -1,5 +1,6 @@
 """Smaller weights answer nearly as the whole ones do, alike for few tokens and many; a budget sizes the cache."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,7 @@ from tests.support.loras import save_lora
 from vtuber_brain.engine.attention import lay_out
 from vtuber_brain.engine.load import load_runner
 from vtuber_brain.engine.loras import read_lora
-from vtuber_brain.engine.products import _INT8_MAX_TOKENS
+from vtuber_brain.engine.products import _INT8_MAX_TOKENS, Bank, join_products
 from vtuber_brain.engine.scheduler import Job, Span, Step
 from vtuber_brain.engine.wire import Configure
 from vtuber_brain.errors import ModelRefused
@@ -72,6 +73,25 @@ def test_int8_touches_every_projection_and_the_output_layer(base):
         for name, module in AutoModelForCausalLM.from_pretrained(base).named_modules()
         if isinstance(module, nn.Linear) and name != "lm_head"
     }
+
+
+class Watched(list):
+    """Products as they are made, and how many of `modules` are still there at each."""
+
+    def __init__(self, modules):
+        super().__init__()
+        self.modules, self.num_left = [weakref.ref(module) for module in modules], []
+
+    def append(self, product):
+        super().append(product)
+        self.num_left.append(sum(module() is not None for module in self.modules))
+
+
+def test_a_projection_is_let_go_before_the_next_product_is_made(base):
+    model, bank = AutoModelForCausalLM.from_pretrained(base), Bank(2, 4)
+    bank.products = Watched(module for module in model.modules() if type(module) is nn.Linear)
+    join_products(model, bank, head=True)
+    assert bank.products.num_left == [22, 19, 18, 16, 15, 12, 11, 9, 8, 5, 4, 2, 1]
 
 
 def test_a_base_computed_elsewhere_still_carries_its_loras(base, lora):

@@ -219,11 +219,13 @@ def join_products(model: PreTrainedModel, bank: Bank, *, head: bool) -> None:
     """Replace the projections of all layers by products, those of one input by one.
 
     The output layer carries no lora; it becomes a product of its own where `head` asks for one (to be kept smaller).
+    Each projection is let go as soon as its product is made: there is no room for the model twice.
     """
     modules = dict(model.named_modules())
     output = model.get_output_embeddings()
     for names in list(_groups(modules, None if head else output)):
-        product = Product([modules[name] for name in names], names, bank, carries=modules[names[0]] is not output)
+        carries = modules[names[0]] is not output
+        product = Product([modules.pop(name) for name in names], names, bank, carries=carries)
         for index, name in enumerate(names):
             parent, _, child = name.rpartition(".")
             setattr(modules[parent], child, Part(product, index))
