@@ -153,6 +153,7 @@ def test_the_commands_say_what_they_did_and_whats_next(tmp_path):
     assert f"would be written    {tmp_path}/etc/systemd/system/vtuber-brain.service" in done.stdout
     assert list(tmp_path.iterdir()) == []
     assert told(tmp_path, "install-service").returncode == 0
+    assert (tmp_path / "etc/vtuber-brain").stat().st_mode & 0o777 == 0o755
     assert (tmp_path / "etc/vtuber-brain/brain.toml").exists()
     assert "systemctl daemon-reload" in told(tmp_path, "install-service").stdout
     gone = told(tmp_path, "uninstall-service")

@@ -1,6 +1,9 @@
 """What others of the machine may read or change is told, and what only its owner can reach is not."""
 
 import os
+import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -17,7 +20,8 @@ def state(tmp_path):
     folder.mkdir(mode=0o700)
     for name in ("transcripts.db", "twitch.json", "control_token"):
         (folder / name).touch(mode=0o600)
-    (folder / "plugins").mkdir(mode=0o700)
+    for name in ("plugins", "nights"):
+        (folder / name).mkdir(mode=0o700)
     (tmp_path / "brain.toml").touch(mode=0o644)
     return folder
 
@@ -31,14 +35,23 @@ def test_a_state_as_the_daemon_makes_it_is_not_open(state):
     assert list(open_to_others(None, state / "none", state / "none", None)) == []
 
 
-@pytest.mark.parametrize("name", ["transcripts.db", "twitch.json", "control_token"])
+def test_what_a_command_writes_is_its_owners_alone(tmp_path):
+    config = tmp_path / "brain.toml"
+    config.write_text("[control]\npanel = true\n")
+    line = [sys.executable, "-c", "import os; os.umask(0); from vtuber_brain.cli import main; main()"]
+    subprocess.run([*line, "panel", "--config", str(config)], timeout=60, check=True)
+    made = [tmp_path / "state", *(tmp_path / "state").rglob("*")]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in made] == [0o700, 0o600]
+
+
+@pytest.mark.parametrize("name", ["transcripts.db", "twitch.json", "control_token", "nights"])
 def test_a_file_that_others_can_reach_and_read_is_told_with_what_helps(name, state):
     (state / name).chmod(0o644)
     assert told(state) == [], "nobody else can enter the folder"
     state.chmod(0o755)
     (found, *_) = told(state)
     assert str(state / name) in found
-    assert "chmod 600" in found
+    assert "chmod go-rwx" in found
 
 
 def test_a_config_and_a_plugin_that_others_may_change_are_told(state):

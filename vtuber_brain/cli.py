@@ -202,7 +202,11 @@ def models_list() -> None:
 
 
 def main() -> None:
-    """Run one command; what goes wrong on purpose becomes a line on stderr and an exit code."""
+    """Run one command; what goes wrong on purpose becomes a line on stderr and an exit code.
+
+    What it writes, and what its children write, is its owner's alone: viewers' words and tokens are in most of it.
+    """
+    os.umask(0o077)
     for name, value in QUIET_WAITING.items():
         os.environ.setdefault(name, value)
     try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _READ, _WRITE = 0o044, 0o022
-_KEPT = ("transcripts.db", "transcripts.db-wal", "twitch.json", "control_token", "audit.jsonl")
+_KEPT = ("transcripts.db", "transcripts.db-wal", "twitch.json", "control_token", "audit.jsonl", "nights")
 
 
 def open_to_others(config: Path | None, state: Path, plugins: Path, transcripts: Path | None) -> Iterator[str]:
@@ -15,8 +15,8 @@ def open_to_others(config: Path | None, state: Path, plugins: Path, transcripts:
         yield f"{config}: others may write it, and decide what runs here: chmod go-w {config}"
     if _mode(state) & 0o011:
         for path in [*(state / name for name in _KEPT), *sorted(state.glob("*token*"))]:
-            if path != transcripts and path.is_file() and _mode(path) & (_READ | _WRITE):
-                yield f"{path}: others may read it: chmod 600 {path}, and chmod 700 {state}"
+            if path != transcripts and _mode(path) & (_READ | _WRITE):
+                yield f"{path}: others may read it: chmod go-rwx {path} {state}"
     if transcripts is not None and _mode(transcripts) & (_READ | _WRITE) and _mode(transcripts.parent) & 0o011:
         yield f"{transcripts}: others may read what viewers wrote: chmod 600 {transcripts}"
     for folder in (plugins, *sorted(path for path in plugins.glob("*") if path.is_dir())):

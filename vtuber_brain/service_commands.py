@@ -3,6 +3,7 @@
 Exit codes: those of `vtuber_brain/cli.py`.
 """
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +30,7 @@ def install_service(*, user: User = False, prefix: Prefix = None, dry_run: Dry =
     """Write the systemd units with this installation's paths, a config if there is none, and the folders of state."""
     from vtuber_brain.installing import install, next_commands, places
 
+    os.umask(0o022)  # units and configuration are read by others
     where = places(is_user=user, root=prefix.absolute() if prefix is not None else None)
     _show(install(where, is_dry=dry_run), dry_run=dry_run)
     _say("next:")
