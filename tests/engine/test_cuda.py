@@ -72,6 +72,18 @@ def test_captured_steps_give_what_plain_ones_give_with_loras_mixed_in(family, tm
         assert captured == plain
 
 
+@on_every("kind", ["dynamic"])
+def test_a_model_that_looks_at_values_in_its_forward_is_served_without_graphs(kind, tmp_path):
+    """This way of stretching positions asks the device in every forward, which nothing that is captured may."""
+    rope = {"rope_type": kind, "rope_theta": 10000.0, "factor": 4.0}
+    folder = save_wide(tmp_path, rope_parameters=rope, max_position_embeddings=512)
+    _, plain = replies(folder, [], Sampling(), dtype="fp32", device="cuda", graphs=False)
+    core, got = replies(folder, [], Sampling(), dtype="fp32", device="cuda", graphs=True)
+    assert core._graphs is None
+    assert got == plain
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+
+
 @on_every("dtype", ["bf16", "fp16"])
 def test_attention_over_pages_is_used_where_torch_has_it(dtype, tmp_path):
     folder = save_wide(tmp_path)
@@ -95,10 +107,10 @@ def test_smaller_weights_take_less_room_and_answer(weights, tmp_path):
     )
 
 
-def save_wide(folder):
+def save_wide(folder, **more):
     """A Llama whose sizes suit the kernels of real models: head size 64, everything a multiple of 64."""
     shape = {"hidden_size": 256, "intermediate_size": 512, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = AutoConfig.for_model("llama", **shape, num_key_value_heads=2, vocab_size=VOCABULARY)
+    config = AutoConfig.for_model("llama", **shape, num_key_value_heads=2, vocab_size=VOCABULARY, **more)
     torch.manual_seed(0)
     AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
     return folder

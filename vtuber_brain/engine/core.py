@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from vtuber_brain.engine.endings import Ending, end_tokens
-from vtuber_brain.engine.graphs import DecodeGraphs, on_cuda
+from vtuber_brain.engine.graphs import DecodeGraphs, capture_steps, on_cuda
 from vtuber_brain.engine.kvcache import KvCache
 from vtuber_brain.engine.load import enough_memory, load_runner, load_tokenizer
 from vtuber_brain.engine.loras import LoraWeights
@@ -185,7 +185,7 @@ class Core:
 
     def _capture(self) -> DecodeGraphs | None:
         wanted = self._configure.graphs and self.runner.device.type == "cuda"
-        return DecodeGraphs(self.runner, self.num_slots, on_cuda()) if wanted else None
+        return capture_steps(self.runner, self.num_slots, on_cuda()) if wanted else None
 
     def _launch(self, step: Step) -> Launched:
         replies = [self._replies[span.job.id] for span in step.spans]

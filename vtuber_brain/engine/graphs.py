@@ -9,13 +9,17 @@ is how the tests prove it.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import structlog
 import torch
 from torch import Tensor
 
 from vtuber_brain.engine.attention import Batch, Group
+from vtuber_brain.engine.load import is_out_of_memory
 from vtuber_brain.engine.runner import Launched, Runner
 from vtuber_brain.engine.sampling import ALL, MAX_CANDIDATES, Mode
 from vtuber_brain.engine.scheduler import Step
+
+log = structlog.get_logger(__name__)
 
 SHORTEST = 256
 _GREEDY = Mode()
@@ -91,19 +95,33 @@ class DecodeGraphs:
             return DecodeStep(batch, capture(run))
 
 
+def capture_steps(runner: Runner, max_rows: int, capture: Capture) -> DecodeGraphs | None:
+    """Capture all steps; None, and a line in the log, where something in the model cannot be captured.
+
+    Raises as `capture` does when memory runs out: then fewer rows are what helps.
+    """
+    try:
+        return DecodeGraphs(runner, max_rows, capture)
+    except RuntimeError as error:
+        cause = error.__context__ if isinstance(error.__context__, Exception) else error  # the capture's end hides it
+        if is_out_of_memory(cause):
+            raise cause from None
+        log.warning("steps_not_captured", family=runner.model.config.model_type, reason=str(cause).partition("\n")[0])
+        return None
+
+
 def on_cuda() -> Capture:
     """Capture by CUDA graphs that share one pool of memory; the first call runs outside, to let kernels be chosen."""
-    pool = torch.cuda.graph_pool_handle()
+    pool, side = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
 
     def capture(run: Run) -> Run:
-        side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        with torch.cuda.stream(side):  # a capture that fails does not give the stream back by itself
             run()
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=pool, stream=side):
+                tokens = run()
         torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
-            tokens = run()
 
         def replay() -> Tensor:
             graph.replay()
