@@ -49,6 +49,20 @@ async def test_a_mute_and_the_player_overtake_a_command_that_takes_long(broker):
         assert [one["command"] for one in collector.on("control/result")] == ["mute", "persona", "wake"]
 
 
+async def test_a_mute_does_not_wait_for_what_the_player_has_said(broker):
+    async with Collector(broker.port, f"{ROOT}/control/result") as collector, hosting(broker.port) as host:
+        host.listens.clear()
+        await host.up()
+        for seq in range(3):
+            await collector.send(f"{ROOT}/playback", {"reply_id": "r", "seq": seq, "state": "finished", "at": 1.0})
+        await host.until(lambda: host.playback)
+        await collector.send(f"{ROOT}/control", {"command": "mute"})
+        await collector.until(lambda: collector.received)
+        assert [one.seq for one in host.playback] == [0]
+        host.listens.set()
+        await host.until(lambda: len(host.playback) == 3)
+
+
 async def test_what_is_no_command_is_answered_with_bad_message(broker):
     async with Collector(broker.port, f"{ROOT}/control/result") as collector, hosting(broker.port) as host:
         await host.up()
@@ -109,13 +123,17 @@ async def test_more_than_can_wait_is_turned_away(broker, monkeypatch):
         await host.until(lambda: host.controls)
         for number in range(1, 8):
             await collector.send(f"{ROOT}/control", {"command": "skip", "id": str(number)})
-        await collector.send(f"{ROOT}/playback", {"reply_id": "r", "seq": 0, "state": "started", "at": 1.0})
-        await collector.until(lambda: len(collector.received) == 3)
-        assert [one["code"] for one in collector.on("control/result")] == ["busy"] * 3
-        await host.until(lambda: host.metrics.errors.labels("bus_playback")._value.get() == 1)
+        host.listens.clear()
+        for seq in range(6):
+            await collector.send(f"{ROOT}/playback", {"reply_id": "r", "seq": seq, "state": "started", "at": 1.0})
+            await host.until(lambda: host.playback)
+        await collector.send(f"{ROOT}/control", {"command": "skip", "id": "8"})
+        await collector.until(lambda: len(collector.received) == 4)
+        assert [one["code"] for one in collector.on("control/result")] == ["busy"] * 4
+        assert host.metrics.errors.labels("bus_playback")._value.get() == 1
         release.set()
-        await collector.until(lambda: len(collector.received) == 8)
-        assert [one["id"] for one in collector.on("control/result")] == ["5", "6", "7", "0", "1", "2", "3", "4"]
+        await collector.until(lambda: len(collector.received) == 9)
+        assert [one["id"] for one in collector.on("control/result")] == ["5", "6", "7", "8", "0", "1", "2", "3", "4"]
 
 
 async def test_playback_is_heard_in_order_and_nonsense_is_counted(broker):

@@ -23,6 +23,8 @@ class Host:
         self.controls: list[Control] = []
         self.states: list[tuple[bool, str]] = []
         self.answers = lambda control: answer(control)
+        self.listens = asyncio.Event()
+        self.listens.set()
         self._changed = asyncio.Event()
         self.bus = MqttBus(
             bus_settings(port, **changes),
@@ -36,6 +38,7 @@ class Host:
     async def on_playback(self, playback: Playback) -> None:
         self.playback.append(playback)
         self._changed.set()
+        await self.listens.wait()
 
     async def on_control(self, control: Control) -> ControlResult:
         self.controls.append(control)

@@ -40,8 +40,9 @@ class MqttBus:
     """The sink `mqtt`. `run` keeps one connection alive until cancelled; `emit` only queues (see `Outbox`).
 
     Utterances, cues and finished turns are published in the order of `emit`; other events are none of the bus's.
-    Commands that take long are obeyed one at a time, in order of arrival; those that do not (`control.QUICK`), and what
-    the player says, likewise among themselves, and wait for none of the long ones. Each command gets one answer.
+    Commands that take long are obeyed one at a time, in order of arrival; those that do not (`control.QUICK`) likewise
+    among themselves, and so is what the player says heard: none of the three waits for another. Each command gets one
+    answer.
     `on_state(up, detail)` is told of every change of the connection. `busy`: its talks with the broker under way, none
     of which should ever take `patience_s`.
     """
@@ -63,6 +64,7 @@ class MqttBus:
         self._outbox = Outbox(settings.queue, settings.max_age_s, lambda why: metrics.bus_dropped.labels(why).inc())
         self._incoming: asyncio.Queue[Message] = asyncio.Queue(MAX_INCOMING)
         self._quick: asyncio.Queue[Message] = asyncio.Queue(MAX_INCOMING)
+        self._played: asyncio.Queue[Message] = asyncio.Queue(MAX_INCOMING)
         metrics.queue.labels("bus").set_function(lambda: len(self._outbox))
         metrics.oldest.labels("bus").set_function(lambda: self._outbox.oldest_s)
         self._status: Status | None = None
@@ -104,8 +106,9 @@ class MqttBus:
         self._tls = await trust(self._settings)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._stay_connected(), name="mqtt_connection")
-            group.create_task(self._handle(self._incoming), name="mqtt_incoming")
-            group.create_task(self._handle(self._quick), name="mqtt_quick")
+            group.create_task(self._take_orders(self._incoming), name="mqtt_incoming")
+            group.create_task(self._take_orders(self._quick), name="mqtt_quick")
+            group.create_task(self._listen(), name="mqtt_played")
 
     async def _stay_connected(self) -> None:
         longest_s = self._settings.retry_max_s
@@ -169,29 +172,25 @@ class MqttBus:
                 raise asyncio.CancelledError  # Python 3.11's wait_for forgets it when the acknowledgement comes then
 
     def _accept(self, message: Message) -> None:
-        lane = self._quick if self._is_quick(message) else self._incoming
-        if not lane.full():
-            lane.put_nowait(message)
-        elif message.topic.matches(self._topic("control")):
+        if not message.topic.matches(self._topic("control")):
+            if self._played.full():
+                self._metrics.errors.labels("bus_playback").inc()
+            else:
+                self._played.put_nowait(message)
+            return
+        lane = self._quick if _is_quick(message) else self._incoming
+        if lane.full():
             self._put("control/result", control.refusal(message.payload, "busy", "too many messages are waiting"))
         else:
-            self._metrics.errors.labels("bus_playback").inc()
+            lane.put_nowait(message)
 
-    def _is_quick(self, message: Message) -> bool:
-        if not message.topic.matches(self._topic("control")):
-            return True
-        try:
-            return isinstance(control.parse_control(message.payload), control.QUICK)
-        except WireError:
-            return False
-
-    async def _handle(self, lane: "asyncio.Queue[Message]") -> None:
+    async def _take_orders(self, lane: "asyncio.Queue[Message]") -> None:
         while True:
-            message = await lane.get()
-            if message.topic.matches(self._topic("control")):
-                self._put("control/result", await self._obey(message))
-            else:
-                await self._hear(message)
+            self._put("control/result", await self._obey(await lane.get()))
+
+    async def _listen(self) -> None:
+        while True:
+            await self._hear(await self._played.get())
 
     async def _obey(self, message: Message) -> ControlResult:
         if message.retain:
@@ -229,3 +228,10 @@ class MqttBus:
             self._state = up, detail
             (log.info if up else log.warning)("bus_connected" if up else "bus_disconnected", detail=detail)
             self._on_state(up, detail)
+
+
+def _is_quick(message: Message) -> bool:
+    try:
+        return isinstance(control.parse_control(message.payload), control.QUICK)
+    except WireError:
+        return False
