@@ -43,7 +43,7 @@ ROOM_OF = {
     "control_sections": "config",
     "exposure": "config",
     "playback": "pipeline",
-    **dict.fromkeys(["air", "backstage", "controls", "desk", "own_blocklist"], "app"),
+    **dict.fromkeys(["air", "backstage", "controls", "desk", "mute_mark", "own_blocklist"], "app"),
     "top": "cli",
     **dict.fromkeys(["environment", "night_sections", "sections", "voice_sections"], "config"),
     "voice_keeper": "app",

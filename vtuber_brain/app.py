@@ -16,11 +16,13 @@ from vtuber_brain.bus.mqtt import MqttBus
 from vtuber_brain.cast import Cast
 from vtuber_brain.chat.websocket import WebSocketChat
 from vtuber_brain.commands import Commands
+from vtuber_brain.config import state_dir
 from vtuber_brain.context.personas import Persona
 from vtuber_brain.controls import Controls
 from vtuber_brain.desk import Rooms, overall
 from vtuber_brain.errors import ConfigError, Unavailable
 from vtuber_brain.messages import Event, Incoming, Playback, Status
+from vtuber_brain.mute_mark import MuteMark
 from vtuber_brain.plan import Plan, make_plan, rules_for
 from vtuber_brain.plugin_api import Source
 from vtuber_brain.plugins import Plugins
@@ -132,7 +134,13 @@ class App:
         self._progress = parts.progress(self._bus, self._engine, self._classifier, self._supply)
         self._is_ready = False
         self._commands = Commands(
-            self._pipeline, self._cast, self._engine, air=air, drain_s=settings.speech.drain_s, reload=self._reload
+            self._pipeline,
+            self._cast,
+            self._engine,
+            air=air,
+            mute_mark=MuteMark(state_dir()),
+            drain_s=settings.speech.drain_s,
+            reload=self._reload,
         )
         self._controls.open(
             Rooms(self._pipeline, self._cast, self._engine, self._health, metrics),
@@ -263,10 +271,11 @@ class App:
     async def _hear_playback(self, playback: topics.Playback) -> None:
         self._controls.playback.heard(playback.reply_id, playback.seq, playback.state)
         self._publisher.notify(Playback(playback.reply_id, playback.seq, playback.state, playback.at))
-        with contextlib.suppress(Unavailable):
-            if self._transcripts is not None:
-                await self._transcripts.playback(playback.reply_id, playback.seq, playback.state, playback.at)
+        with contextlib.suppress(Unavailable):  # in memory it is kept all the same
             await self._pipeline.hear(playback.reply_id, playback.seq, playback.state)
+        if self._transcripts is not None:
+            with contextlib.suppress(Unavailable):
+                await self._transcripts.playback(playback.reply_id, playback.seq, playback.state, playback.at)
 
     async def _obey(self, command: Control) -> ControlResult:
         return await self._controls.desk.obey(command)

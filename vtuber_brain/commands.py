@@ -4,19 +4,27 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import structlog
+
 from vtuber_brain.air import Air
 from vtuber_brain.bus import control
 from vtuber_brain.bus.control import Control, ControlResult, answer
 from vtuber_brain.cast import Cast
 from vtuber_brain.engine.api import Engine
 from vtuber_brain.holds import Held
+from vtuber_brain.mute_mark import MuteMark
 from vtuber_brain.pipeline import Pipeline
 from vtuber_brain.roles import Role
 from vtuber_brain.runtime.clock import now_s
 
+log = structlog.get_logger(__name__)
+
 
 class Commands:
-    """Obeys. What a command raises is answered by the bus with the code `failed` and the reason."""
+    """Obeys. What a command raises is answered by the bus with the code `failed` and the reason.
+
+    Where the operator's mute is still marked, she is muted from the beginning.
+    """
 
     def __init__(
         self,
@@ -25,12 +33,16 @@ class Commands:
         engine: Engine,
         *,
         air: Air,
+        mute_mark: MuteMark,
         drain_s: float,
         reload: Callable[[], Awaitable[list[str]]],
     ) -> None:
         self._pipeline, self._cast, self._engine, self._drain_s = pipeline, cast, engine, drain_s
-        self._air, self._reload = air, reload
+        self._air, self._mute_mark, self._reload = air, mute_mark, reload
         self._sayings: set[asyncio.Task[tuple[str, ...]]] = set()
+        if mute_mark.is_set():
+            pipeline.mute()
+            log.warning("still_muted", fix="vtuber-brain unmute")
 
     async def obey(self, command: Control) -> ControlResult:
         """Do it and say how it went. Raises BrainError."""
@@ -50,8 +62,10 @@ class Commands:
                 self._pipeline.mute()
                 for saying in self._sayings:
                     saying.cancel()
+                self._mute_mark.set()
             case control.Unmute():
                 self._pipeline.unmute()
+                self._mute_mark.clear()
             case control.Skip():
                 if not await self._pipeline.skip():
                     return answer(command, "nothing_to_skip", "nobody is speaking")

@@ -224,6 +224,24 @@ async def test_the_state_tells_who_thinks_what_waits_and_what_is_down():
         assert (await one.call("GET", "/readyz", None))[1]["reasons"] == ["muted"]
 
 
+async def test_who_starts_again_is_as_muted_as_before():
+    for command, is_muted_next in (("mute", True), ("skip", True), ("unmute", False), ("skip", False)):
+        async with operated() as one:
+            await one.call("POST", f"/v1/{command}")
+        async with operated() as one:
+            assert one.pipeline.muted == is_muted_next
+
+
+async def test_a_mute_that_cannot_be_kept_silences_her_all_the_same(monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.touch", full)
+    async with operated() as one:
+        assert (await one.call("POST", "/v1/mute"))[0] == 200
+        assert one.pipeline.muted
+
+
 async def test_words_that_wait_for_the_floor_are_not_said_once_she_is_muted():
     going_on = asyncio.Event()
     async with operated(lambda _: ["One sentence is said. And ", going_on, "another one."]) as one:

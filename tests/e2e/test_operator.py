@@ -50,6 +50,23 @@ async def test_commands_on_the_bus_are_obeyed_and_answered(tmp_path):
     assert heard == [("finished",)]
 
 
+async def test_muted_and_killed_she_comes_back_muted_and_says_so(tmp_path):
+    async with Daemon(tmp_path) as daemon, Collector(daemon.bus_port) as bus:
+        await bus.connected()
+        await bus.send("vtuber/mori/v1/control", {"command": "mute"})
+        await bus.until(lambda: bus.on("control/result"))
+        await daemon.kill()
+    async with Daemon(tmp_path) as daemon, viewer(daemon.url) as chat, Collector(daemon.bus_port) as bus:
+        await bus.until(lambda: bus.on("status") and bus.on("status")[-1]["state"] == "muted")
+        await chat.say("quiet", "Can you hear me?")
+        await chat.until("dropped", id="quiet", reason="muted")
+        assert {status["state"] for status in bus.on("status")} == {"muted"}
+        await bus.send("vtuber/mori/v1/control", {"command": "unmute"})
+        await bus.until(lambda: bus.on("status")[-1]["state"] == "online")
+        await chat.say("heard", "Good morning Mori!", author="bram")
+        assert (await chat.until("reply", in_reply_to="heard"))["outcome"] == "spoken"
+
+
 async def test_a_reload_takes_over_lists_and_persona_and_names_what_it_cannot(tmp_path):
     blocklist = tmp_path / "words.txt"
     blocklist.write_text("marmalade\n")

@@ -16,6 +16,7 @@ from vtuber_brain.commands import Commands
 from vtuber_brain.config import state_dir
 from vtuber_brain.context.prompt import opening
 from vtuber_brain.messages import Mood, Retraction, Turn
+from vtuber_brain.mute_mark import MuteMark
 from vtuber_brain.night_sections import CurateSettings
 from vtuber_brain.retrain.curate import curate
 from vtuber_brain.retrain.replayed import replay
@@ -137,7 +138,8 @@ async def test_a_busy_stream_is_built_again_word_by_word(seed):
 async def test_after_sleep_and_wake_she_is_asked_what_the_transcript_of_the_next_stream_says():
     async with streaming() as brain:
         with Air(brain.transcripts, state_dir() / "transcripts.db", "mori").live() as air:
-            commands = Commands(brain.pipeline, brain.cast, brain.engine, air=air, drain_s=1, reload=None)
+            rooms = brain.pipeline, brain.cast, brain.engine
+            commands = Commands(*rooms, air=air, mute_mark=MuteMark(state_dir()), drain_s=1, reload=None)
             await brain.pipeline.receive(message("my name is Xylo", "nadia", 1))
             await settled(brain, 1)
             for command in (control.Sleep(command="sleep"), control.Wake(command="wake")):

@@ -22,6 +22,7 @@ from vtuber_brain.control.tokens import load_tokens
 from vtuber_brain.control_sections import ControlSettings
 from vtuber_brain.controls import came_in, encoded
 from vtuber_brain.desk import Desk, Rooms
+from vtuber_brain.mute_mark import MuteMark
 from vtuber_brain.own_blocklist import OwnBlocklist, own_list
 from vtuber_brain.panel.addresses import addresses
 from vtuber_brain.plan import rules_for
@@ -63,7 +64,15 @@ class Operated:
         self.audit = AuditLog(state_dir() / FILE, self.settings.audit_max_bytes, self.metrics)
         self.reloads = 0
         self.air = Air(None, None, persona.name)
-        commands = Commands(self.pipeline, self.cast, self.engine, air=self.air, drain_s=0.1, reload=self._reload)
+        commands = Commands(
+            self.pipeline,
+            self.cast,
+            self.engine,
+            air=self.air,
+            mute_mark=MuteMark(state_dir()),
+            drain_s=0.1,
+            reload=self._reload,
+        )
 
         def relist():
             self.judge.use(chosen.sentiment, rules_for(chosen.sentiment, persona), persona.filter)
