@@ -55,15 +55,13 @@ class Pipeline:
         recalls: Sequence[Recall],
     ) -> None:
         self.muted = self.asleep = self.stopping = False
-        self._settings, self._metrics = settings, metrics
+        self._settings, self._metrics, self._publisher, self._recalls = settings, metrics, publisher, recalls
         self._inbox, self._judge, self._memory, self._cast, self._mouth = inbox, judge, memory, cast, mouth
-        self._publisher, self._recalls = publisher, recalls
         self._thoughts: dict[str, Thought] = {}
-        self._heard = Heard()
+        self._heard, self._musings = Heard(), itertools.count()
         self.door = Door(settings.sentiment, inbox, judge, publisher)
         self._crowd = Crowd(inbox, judge, metrics, settings.sentiment.sample_share)
         self._silence = Silence(settings.speech.idle_s, settings.speech.idle_times, now_s)
-        self._musings = itertools.count()
 
     @property
     def thoughts(self) -> list[Thought]:
