@@ -104,6 +104,21 @@ async def test_a_full_disk_is_said_and_she_talks_on(tmp_path):
         await daemon.event("part_up", part="transcripts")
 
 
+async def test_on_a_full_disk_what_the_player_says_still_counts(tmp_path):
+    async with Daemon(tmp_path) as daemon, viewer(daemon.url) as chat, Collector(daemon.bus_port) as bus:
+        await chat.say("before", "Hello Mori!")
+        reply = await chat.until("reply", in_reply_to="before")
+        resource.prlimit(daemon.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        played = {"reply_id": reply["reply_id"], "seq": 0, "state": "started", "at": 1.5}
+        await bus.send("vtuber/mori/v1/playback", played)
+        await daemon.event("transcripts_unavailable")
+        await bus.send("vtuber/mori/v1/control", {"command": "skip"})
+        await bus.until(lambda: bus.on("control/result"))
+        assert bus.on("control/result")[-1]["ok"]
+        skipped = await chat.until("reply", reply_id=reply["reply_id"], count=2)
+        assert (skipped["outcome"], skipped["reason"]) == ("cut", "skip")
+
+
 async def _answered(chat, n):
     async with chat.changed:
         await chat.changed.wait_for(lambda: chat.of("ack", id=f"during-{n}") or chat.of("error", id=f"during-{n}"))
