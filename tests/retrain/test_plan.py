@@ -70,7 +70,7 @@ async def test_a_live_stream_is_refused_by_name_unless_there_is_a_reason(path, l
         await transcripts.append(Turn("r", None, "spoken", "Hm.", "Hm.", "mori", "tiny", None, musing="wonder"))
         running = held(path.with_name(LIVE), "the daemon of mori", shared=True)
         with running, held(path.with_name(ON_AIR), "the daemon of mori", shared=True):
-            with pytest.raises(Unavailable, match=r"the daemon of mori \(pid \d+\).*--force REASON"):
+            with pytest.raises(Unavailable, match=r"the daemon of mori \(pid \d+\).*--while-live"):
                 look()
             plan = look(force="he sleeps on stream")
             assert (plan.streams, plan.forced) == ((1,), "he sleeps on stream")

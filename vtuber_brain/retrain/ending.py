@@ -1,6 +1,7 @@
 """How a night ends: the release with its manifest, and the page for the morning."""
 
 import json
+import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -8,11 +9,11 @@ from typing import Any, Literal
 
 from vtuber_brain.releases.manifest import Fingerprint, Hashed, Manifest, Window
 from vtuber_brain.releases.manifest import Verdict as Passed
-from vtuber_brain.releases.publish import content_hash, publish
+from vtuber_brain.releases.publish import content_hash, prune, publish
 from vtuber_brain.releases.store import Release
 from vtuber_brain.retrain.diagnosis import Point
 from vtuber_brain.retrain.gate import Verdict
-from vtuber_brain.retrain.journal import Entry, Journal, hash_of
+from vtuber_brain.retrain.journal import Entry, Journal, hash_of, nights
 from vtuber_brain.retrain.measures import Identity, Measured
 from vtuber_brain.retrain.report import Cost, Night
 from vtuber_brain.retrain.task import Task
@@ -21,7 +22,8 @@ RETENTION = (
     "Kept for this night: the figures and this page. The examples and rows it was trained on are removed when the night"
     " is over; the transcripts are yours to keep or to forget (vtuber-brain transcripts forget)."
 )
-
+KEPT = ("report.html", "ab.html", "verdict.json", "measured.json", "curated.json", "log.jsonl")
+"""What of a night is kept when it is over."""
 
 Outcome = Literal["released", "held", "rejected"]
 
@@ -85,6 +87,15 @@ def _ours(task: Task, journal: Journal) -> dict[str, Any]:
 def _theirs(trained: dict[str, Any]) -> dict[str, Any]:
     """What is known of one that was trained elsewhere: where it came from, and how it was found to fit."""
     return {"data": Hashed(sha256=None, name="not ours"), "settings": {"imported": trained["imported"]}}
+
+
+def tidy(task: Task, journal: Journal, release: Release | None) -> None:
+    """Remove what the night no longer needs, releases beyond the quota, and the oldest nights."""
+    journal.clear(keep=KEPT)
+    if release is not None:
+        prune(task.store, task.persona.name, task.settings.releases)
+    for old in nights(journal.folder.parent)[: -task.settings.keep_nights]:
+        shutil.rmtree(old)
 
 
 def page_of(task: Task, journal: Journal, measured: Measured, verdict: Verdict, release: Release | None) -> Night:

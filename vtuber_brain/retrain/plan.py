@@ -8,7 +8,7 @@ from pathlib import Path
 from vtuber_brain.errors import Unavailable
 from vtuber_brain.nights import LOCK, NIGHTS
 from vtuber_brain.releases.store import Release, ReleaseStore
-from vtuber_brain.retrain.journal import last_ended
+from vtuber_brain.retrain.journal import Entry, last_ended
 from vtuber_brain.runtime.lease import LIVE, ON_AIR, Holder, Taken, held, holder
 from vtuber_brain.transcripts.past import stream_ids
 
@@ -52,7 +52,7 @@ def make_plan(
     """
     live = holder(transcripts.with_name(ON_AIR)) if transcripts is not None else None
     if live is not None and not force:
-        raise Unavailable(f"a stream is live: {live}. Wait for its end, or give a reason: --force REASON")
+        raise Unavailable(f"a stream is live: {live}. Wait for its end, or go on all the same: --while-live")
     there = stream_ids(transcripts, persona) if transcripts is not None and transcripts.is_file() else []
     # While a daemon runs, asleep or not, a stream without an end may be its own; else it ended by a crash.
     runs = transcripts is not None and holder(transcripts.with_name(LIVE)) is not None
@@ -66,6 +66,19 @@ def make_plan(
         live=live,
         forced=force,
     )
+
+
+def parent_of(current: Release | None, planned: Entry | None) -> str | None:
+    """What a night of the plan `planned` (None: it has none yet) is measured against, by name.
+
+    That is what is current, but for the night's own release, which a kill right after the pointer moved leaves so.
+    """
+    if current is None:
+        return None
+    if planned is not None and (current.manifest or {}).get("created_at") == planned.at:
+        parent: str | None = planned.figures["parent"]
+        return parent
+    return current.name
 
 
 def learnt_before(nights: Path) -> frozenset[int]:

@@ -17,6 +17,7 @@ from vtuber_brain.retrain.search import Space, Trial, search
 from vtuber_brain.retrain.steps import Steps
 from vtuber_brain.retrain.task import Task
 from vtuber_brain.retrain.tuning import train_device
+from vtuber_brain.transcripts.viewers import is_scrub_due, scrub
 
 IMPORTS, SEARCH = "imports", "search"
 
@@ -93,12 +94,20 @@ def _call(processes: Processes, out: Path) -> None:
 
 def _through(night: Steps) -> Ended:
     night.plan()
+    _scrub(night.task)
     night.curate()
     night.build()
     night.train()
     night.evaluate()
     night.judge()
     return night.end()
+
+
+def _scrub(task: Task) -> None:
+    """Write the transcripts anew where somebody was forgotten; beside a live stream that would keep her waiting."""
+    path = task.transcripts
+    if path is not None and path.is_file() and not task.while_live and is_scrub_due(path):
+        scrub(path)
 
 
 def look_ahead(task: Task) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,6 @@
 more, so that a night that was killed ends in the same bytes.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -12,7 +11,6 @@ from typing import Any
 from vtuber_brain.engine.load import load_tokenizer
 from vtuber_brain.engine.render import Renderer
 from vtuber_brain.errors import ConfigError, Problem
-from vtuber_brain.releases.publish import prune
 from vtuber_brain.retrain import gate
 from vtuber_brain.retrain.ab_sheet import ab_sheet
 from vtuber_brain.retrain.arrival import arrival, arrival_inputs
@@ -20,14 +18,14 @@ from vtuber_brain.retrain.asking import Material, contestants
 from vtuber_brain.retrain.canary import make_canaries
 from vtuber_brain.retrain.comparison import anchors, compare
 from vtuber_brain.retrain.curate import check_enough, curate
-from vtuber_brain.retrain.ending import Ended, Outcome, entry_of, identity_of, page_of, released
+from vtuber_brain.retrain.ending import Ended, Outcome, entry_of, identity_of, page_of, released, tidy
 from vtuber_brain.retrain.fingerprints import fingerprint
 from vtuber_brain.retrain.foreign import find
 from vtuber_brain.retrain.gate import Verdict
-from vtuber_brain.retrain.journal import Entry, Journal, Results, nights
+from vtuber_brain.retrain.journal import Entry, Journal, Results
 from vtuber_brain.retrain.material import corpus_rows, part
 from vtuber_brain.retrain.measures import Measured
-from vtuber_brain.retrain.plan import check_new, make_plan, nights_of
+from vtuber_brain.retrain.plan import check_new, make_plan, nights_of, parent_of
 from vtuber_brain.retrain.replayed import replay
 from vtuber_brain.retrain.report import report
 from vtuber_brain.retrain.rows import Example, Row, end_tokens, rows
@@ -44,10 +42,7 @@ from vtuber_brain.retrain.stored import report as told_of
 from vtuber_brain.retrain.task import Task
 from vtuber_brain.retrain.train import Trained, train
 from vtuber_brain.transcripts.past import marks, streams
-from vtuber_brain.transcripts.viewers import is_scrub_due, scrub
 
-KEPT = ("report.html", "ab.html", "verdict.json", "measured.json", "curated.json", "log.jsonl")
-"""What of a night is kept when it is over."""
 _OUTCOMES: dict[str, Outcome] = {"release": "released", "hold": "held", "reject": "rejected"}
 
 
@@ -65,20 +60,17 @@ class Steps:
         self.base = fingerprint(task.base)
 
     def plan(self) -> None:
-        """Which streams, and what is current."""
+        """Which streams, and what is current. Looked at whenever a night is begun or gone on with."""
+        force = "wanted while a stream is live" if self.task.while_live else None
+        found = make_plan(self.task.transcripts, self.task.persona.name, self.task.store, self.nights, force=force)
+        parent = parent_of(found.parent, self.journal.entry("planned"))
 
         def work(_: Path) -> Results:
-            there = self._transcripts()
-            if there is not None and is_scrub_due(there):
-                scrub(there)
-            force = "wanted while a stream is live" if self.task.while_live else None
-            found = make_plan(self.task.transcripts, self.task.persona.name, self.task.store, self.nights, force=force)
             if self.anew:
                 check_new(found, len(self.task.corpora))
-            parent = found.parent.name if found.parent is not None else None
             return Results(figures={"streams": list(found.streams), "new": list(found.new), "parent": parent})
 
-        self._do("planned", {}, work)
+        self._do("planned", {"streams": found.streams, "parent": parent}, work)
 
     def curate(self) -> None:
         """What of her own words is learnt from, and why the rest is not."""
@@ -244,13 +236,9 @@ class Steps:
             return Results({"report.html": page, "ab.html": sheet}, figures)
 
         entry = self._do("ended", {"verdict": self._entry("gated").results}, work)
-        self.journal.clear(keep=KEPT)
         name = entry.figures["release"]
         release = self.task.store.find(self.task.persona.name, name) if name is not None else None
-        if release is not None:
-            prune(self.task.store, self.task.persona.name, self.task.settings.releases)
-        for old in nights(self.journal.folder.parent)[: -self.task.settings.keep_nights]:
-            shutil.rmtree(old)
+        tidy(self.task, self.journal, release)
         return Ended(self.journal.name, outcome, verdict, release, self.journal.path("ended", "report.html"))
 
     def rows(self) -> tuple[list[Row], list[Row]]:

@@ -1,0 +1,100 @@
+"""A night that was begun and goes on: what has changed meanwhile is looked at anew, and nothing else is done again."""
+
+import json
+import sqlite3
+from contextlib import ExitStack
+from dataclasses import replace
+
+import pytest
+
+from tests.retrain import whole_night
+from tests.retrain.pasts import night, streamed
+from tests.support import toys
+from vtuber_brain.errors import ConfigError, LoraRejected, Unavailable
+from vtuber_brain.releases.publish import content_hash
+from vtuber_brain.retrain.run import look_ahead, run_night, take_in
+from vtuber_brain.runtime.lease import LIVE, ON_AIR, held
+from vtuber_brain.transcripts import viewers
+
+pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return toys.make_world(tmp_path_factory.mktemp("toy") / "base")
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+
+
+def on_air(path):
+    """A daemon that is awake, within the block."""
+    stack = ExitStack()
+    for lease in (LIVE, ON_AIR):
+        stack.enter_context(held(path.with_name(lease), "the daemon of toy", shared=True))
+    return stack
+
+
+def test_a_night_that_had_too_little_learns_from_the_streams_that_came_since(world, tmp_path):
+    streamed(tmp_path, 1, count=6)
+    task = night(world.base, tmp_path, corpora=())
+    with pytest.raises(ConfigError, match="6 examples, at least 20"):
+        run_night(task)
+    streamed(tmp_path, 2, 3, 4)
+    ended = run_night(task)
+    assert ended.release.manifest["window"]["streams"] == [1, 2, 3, 4]
+
+
+def test_a_night_that_goes_on_is_refused_beside_a_live_stream_as_a_new_one_is(world, tmp_path):
+    path = streamed(tmp_path, 1, count=6)
+    task = night(world.base, tmp_path, corpora=())
+    with pytest.raises(ConfigError):
+        run_night(task)
+    with on_air(path), pytest.raises(Unavailable, match="a stream is live: the daemon of toy"):
+        run_night(task)
+
+
+def test_one_that_goes_on_is_measured_against_what_is_current_by_then(world, tmp_path):
+    task = whole_night.task(world.base, tmp_path, force=None)
+    lora = toys.fit_lora(world, toys.streams(10, 1), tmp_path / "elsewhere", steps=1)
+    with pytest.raises(LoraRejected, match="rank"):
+        take_in(replace(task, configure=replace(task.configure, max_lora_rank=4)), lora)
+    current = run_night(whole_night.task(world.base, tmp_path)).release
+    ended = take_in(task, lora)
+    planned = [line for line in lines(ended.report.parent) if line["step"] == "planned"][-1]
+    assert planned["figures"]["parent"] == current.name
+    assert (ended.outcome, task.store.current("toy")) == ("rejected", current)
+
+
+def test_killed_between_the_release_and_the_last_line_it_ends_as_it_would_have(world, tmp_path):
+    """Its own release is current by then, and no yardstick for it."""
+    task = whole_night.task(world.base, tmp_path)
+    ended = run_night(task)
+    journal = ended.report.parent / "journal.jsonl"
+    before, content = lines(journal.parent), content_hash(ended.release.path)
+    journal.write_text("".join(f"{json.dumps(line)}\n" for line in before[:-1]))
+    again = run_night(task)
+    assert (again.night, again.release, content_hash(again.release.path)) == (ended.night, ended.release, content)
+    assert [line["step"] for line in lines(journal.parent)].count("planned") == 1
+    assert [release.name for release in task.store.releases("toy")] == [ended.release.name]
+
+
+def test_the_transcripts_are_packed_anew_by_a_night_that_may_begin_and_by_no_other(world, tmp_path, monkeypatch):
+    path = streamed(tmp_path, 1, 2)
+    monkeypatch.setattr(viewers, "MAX_SCRUB_BYTES", 0)
+    viewers.forget(path, "websocket", "ayu")
+
+    def is_packed():
+        with sqlite3.connect(path) as database:
+            (at,) = database.execute("SELECT scrubbed_at FROM forgotten").fetchone()
+        database.close()
+        return at is not None
+
+    task = night(world.base, tmp_path)
+    with on_air(path), pytest.raises(Unavailable):
+        run_night(task)
+    look_ahead(task)
+    assert not is_packed()
+    run_night(task)
+    assert is_packed()
