@@ -93,6 +93,7 @@ ROOM_OF = {
     **dict.fromkeys(
         [
             "candidate_commands",
+            "classifier_commands",
             "filter_commands",
             "nightly_commands",
             "orders",

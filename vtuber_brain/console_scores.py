@@ -1,4 +1,4 @@
-"""How an evaluation of the classifier looks on a terminal."""
+"""How an evaluation of the classifier, or of two of them, looks on a terminal."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from vtuber_brain.retrain.classifier_comparison import Compared, Hard, kinds
 from vtuber_brain.retrain.evaluation import Evaluation, Head, Miss, Threshold
 
 
@@ -22,6 +23,29 @@ def show_evaluation(found: Evaluation) -> None:
         console.print("The model has no head for the labels of this file.")
     if found.hardest:
         console.print(_misses(found.hardest))
+
+
+def show_compared(found: Compared) -> None:
+    """The new classifier beside the one in use: its parts, the hard sentences by kind, and those it reads otherwise."""
+    console = Console(emoji=False)
+    parts = _table("held out", "rows", "macro-F1 before", "now", "put right", "lost", "p")
+    for part in found.parts:
+        scores = (f"{part.before:.3f}", f"{part.after:.3f}", str(part.gained), str(part.lost), f"{part.p:.2g}")
+        parts.add_row(part.name, str(part.rows), *scores)
+    console.print(parts)
+    hard = _table("hard sentences", "rows", "right before", "now")
+    for kind, counts in kinds(found.hard).items():
+        hard.add_row(escape(kind), *map(str, counts))
+    console.print(hard)
+    if changed := [one for one in found.hard if one.before != one.after]:
+        console.print(_changed(changed))
+
+
+def _changed(hard: Sequence[Hard]) -> Table:
+    table = _table("read otherwise", "is", "before", "now")
+    for one in hard:
+        table.add_row(escape(one.text), one.truth, one.before, one.after)
+    return table
 
 
 def _show_head(console: Console, name: str, head: Head) -> None:

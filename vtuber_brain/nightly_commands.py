@@ -51,7 +51,9 @@ def retrain(
     """Make a better persona of the nights' streams and her corpus, and release it if it is better and as safe."""
     spare_the_machine()
     if classifier:
-        return _classifier(data, out)
+        from vtuber_brain.classifier_commands import train_chat_classifier
+
+        return train_chat_classifier(data, out, config)
     _check_wanted(data=data, out=out, base=base, full=full)
     settings, whose = settings_of(config, persona)
     if full:
@@ -148,18 +150,6 @@ def _whole(
     for sample in made.samples:
         _say(f"[{sample.way}] {sample.prompt} … {' '.join(sample.text.split())}")
     _say(f"written to {made.out}; speak with it: model.path = {str(made.out)!r}")
-    return DONE
-
-
-def _classifier(data: Path | None, out: Path | None) -> int:
-    from vtuber_brain.models import resolve
-    from vtuber_brain.retrain.classifier import train_classifier
-    from vtuber_brain.retrain.classifier_fit import TrainSettings
-
-    if data is None or out is None:
-        raise ConfigError([Problem("retrain --classifier", "data or out is missing", "Give --data DIR and --out DIR")])
-    scores = train_classifier(Path(resolve("bundled:minilm-chat")), data, out, settings=TrainSettings(), progress=_tell)
-    _say(str(scores))
     return DONE
 
 

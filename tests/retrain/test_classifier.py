@@ -10,8 +10,12 @@ import pytest
 import torch
 
 from tests.support.encoders import tiny_encoder
+from tests.support.scripted import message
+from vtuber_brain.classifier_commands import BETTER, NOT_BETTER, train_chat_classifier
+from vtuber_brain.config import state_dir
 from vtuber_brain.errors import ConfigError, RecordError
-from vtuber_brain.retrain.classifier import published, train_classifier
+from vtuber_brain.messages import Judged, Verdict
+from vtuber_brain.retrain.classifier import InUse, published, train_classifier
 from vtuber_brain.retrain.classifier_data import Example
 from vtuber_brain.retrain.classifier_fit import (
     LABELS,
@@ -25,7 +29,9 @@ from vtuber_brain.retrain.classifier_fit import (
 )
 from vtuber_brain.sentiment.model import load
 from vtuber_brain.sentiment.wire import Configure
+from vtuber_brain.transcripts.store import Transcripts
 
+DECISIONS = [Example(f"face joy {i}", None, 1.0, "corrections", "train" if i < 40 else "valid") for i in range(60)]
 GOOD, BAD, PLAIN = ("good", "great", "love"), ("bad", "awful", "hate"), ("what", "the", "game")
 
 
@@ -49,25 +55,37 @@ def quick(chat, **changes):
     return TrainSettings(base_name="invented/encoder", chat_lines=chat, **(chosen | changes))
 
 
-def train(root, out, **changes):
-    data = root / "data"
+def in_use(root):
+    """The classifier to beat: an encoder that nobody trained."""
+    return InUse(Configure(str(root / "untrained"), None, {}, 1, 64, 8), 0.5)
+
+
+def train(root, out, progress=print, data=None, base=None, **changes):
+    data = data or root / "data"
     chat = data / "lines.jsonl" if data.exists() else invent(data)
-    said = []
-    settings = quick(chat, **changes)
-    scores = train_classifier(root / "base", data, out, settings=settings, progress=said.append)
-    return scores, said
+    return train_classifier(
+        base or root / "base",
+        data,
+        out,
+        settings=quick(chat, **changes),
+        in_use=in_use(root),
+        corrections=DECISIONS,
+        progress=progress,
+    )
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp("training")
     tiny_encoder(root / "base", labels=["LABEL_0", "LABEL_1"])
+    tiny_encoder(root / "untrained")
     return root
 
 
 @pytest.fixture(scope="module")
 def trained(root):
-    return root / "out", *train(root, root / "out")
+    said = []
+    return root / "out", train(root, root / "out", said.append), said
 
 
 def digest(folder):
@@ -75,10 +93,19 @@ def digest(folder):
 
 
 def test_it_learns_both_heads_and_says_how_well(trained):
-    _, scores, said = trained
-    assert scores.sentiment["sentiment_a:en"] > 0.9
-    assert scores.toxicity_macro > 0.9
+    _, found, said = trained
+    assert found.scores.sentiment["sentiment_a:en"] > 0.9
+    assert found.scores.toxicity_macro > 0.9
     assert len(said) == 4
+
+
+def test_it_is_compared_with_the_one_in_use_on_what_neither_was_taught(trained):
+    _, found, said = trained
+    assert "60 decisions among them" in said[0]
+    parts = {part.name: part for part in found.compared.parts}
+    assert parts["corrections"].rows == 20
+    assert all(part.after > 0.9 and part.is_better for part in parts.values())
+    assert found.compared.is_better
 
 
 def test_the_worker_serves_what_was_written(root, trained):
@@ -89,14 +116,18 @@ def test_the_worker_serves_what_was_written(root, trained):
 
 
 def test_the_manifest_tells_how_it_came_to_be_and_names_no_place_on_this_machine(root, trained):
-    out, scores, _ = trained
+    out, found, _ = trained
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["base"] == "invented/encoder"
     assert manifest["settings"]["seed"] == 7
-    assert manifest["scores"] == asdict(scores)
+    assert manifest["scores"] == asdict(found.scores)
+    assert manifest["compared"] == asdict(found.compared)
     assert manifest["examples"]["toxicity_a:xx"] > 0
+    assert manifest["examples"]["corrections"] == 40
     for path in out.iterdir():
-        assert str(root) not in path.read_bytes().decode(errors="replace")
+        content = path.read_bytes().decode(errors="replace")
+        assert str(root) not in content
+        assert "face joy" not in content, "what viewers wrote is no part of what is published"
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(root, trained, tmp_path):
@@ -115,15 +146,46 @@ def test_a_folder_that_is_there_is_left_alone(root, trained):
 
 
 def test_a_bad_record_or_base_leaves_nothing_behind(root, tmp_path):
-    chat = invent(tmp_path / "data")
+    invent(tmp_path / "data")
     with (tmp_path / "data" / "sentiment_a.jsonl").open("a") as file:
         file.write('{"text": "x", "label": "angry"}\n')
     with pytest.raises(RecordError, match=r"sentiment_a\.jsonl:241: label"):
-        train_classifier(root / "base", tmp_path / "data", tmp_path / "out", settings=quick(chat), progress=print)
+        train(root, tmp_path / "out", data=tmp_path / "data")
     (tmp_path / "data" / "sentiment_a.jsonl").unlink()
     with pytest.raises(ConfigError, match="cannot be trained"):
-        train_classifier(tmp_path / "none", tmp_path / "data", tmp_path / "out", settings=quick(chat), progress=print)
+        train(root, tmp_path / "out", data=tmp_path / "data", base=tmp_path / "none")
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+async def decided(*words):
+    """Words of one viewer that waited and were denied, in the state's transcripts."""
+    path = state_dir() / "transcripts.db"
+    async with Transcripts.open(path, persona="mori", model="then", release=None) as transcripts:
+        for text in words:
+            said = message(text)
+            await transcripts.append(said, Judged(said, Verdict("deny", ("doubtful", "operator"), text)))
+
+
+def settings_file(path, **sentiment):
+    lines = [f"{key} = {json.dumps(value)}" for key, value in sentiment.items()]
+    path.write_text("\n".join(["[sentiment]", "toxic_threshold = 0.5", *lines]))
+    return path
+
+
+async def test_the_command_learns_what_was_decided_and_says_whether_it_is_better(root, trained, tmp_path, capsys):
+    await decided(*(f"face joy {i}" for i in range(60)))
+    base, chosen = str(root / "base"), quick(root / "data" / "lines.jsonl")
+    config = settings_file(tmp_path / "brain.toml", model=str(root / "untrained"))
+    out = tmp_path / "better"
+    assert train_chat_classifier(root / "data", out, config, base, chosen) == BETTER
+    told = capsys.readouterr().out
+    assert f'lora = "{out}"' in told
+    for word in ("corrections", "hard sentences", "en:sarcasm", "read otherwise"):
+        assert word in told
+    assert "face joy" not in told
+    config = settings_file(tmp_path / "brain.toml", model=base, lora=str(trained[0]))
+    assert train_chat_classifier(root / "data", tmp_path / "as good", config, base, chosen) == NOT_BETTER
+    assert "should stay" in capsys.readouterr().out
 
 
 def test_a_folder_is_published_whole_or_not_at_all(tmp_path):

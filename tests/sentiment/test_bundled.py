@@ -3,7 +3,6 @@
 import json
 import re
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from vtuber_brain.sentiment.wire import Configure
 
 FOLDER = shipped("configs", "sentiment", "minilm-chat")
 NAME = "bundled:minilm-chat"
-HARD = Path(__file__).parents[1] / "data" / "hard_sentences.jsonl"
+HARD = shipped("configs", "evaluation", "hard_sentences.jsonl")
 KINDS = ("sarcasm", "emotes", "mixed", "slang", "negation")
 
 

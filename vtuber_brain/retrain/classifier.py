@@ -1,6 +1,7 @@
 """Trains the two-headed lora of the classifier: `vtuber-brain retrain --classifier`, read from top to bottom.
 
-The base is never changed, `out` appears whole or not at all, and its manifest says how the weights came to be.
+The base and the classifier in use are never changed, `out` appears whole or not at all, and its manifest says how the
+weights came to be and how they compare.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
 from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.messages import Mood
+from vtuber_brain.retrain.classifier_comparison import Compared, Moods, compare
 from vtuber_brain.retrain.classifier_data import Example, emote_examples, ironic, read_folder, read_slang, split
 from vtuber_brain.retrain.classifier_fit import (
     TARGETS,
@@ -32,24 +35,52 @@ from vtuber_brain.retrain.classifier_fit import (
     predict,
 )
 from vtuber_brain.retrain.classifier_scores import Scores, score
-from vtuber_brain.sentiment.model import Reader, merged
+from vtuber_brain.sentiment.model import Reader, load, merged
+from vtuber_brain.sentiment.wire import Configure
 
 
-def train_classifier(base: Path, data: Path, out: Path, *, settings: TrainSettings, progress: Progress) -> Scores:
-    """Train on `data`, write a PEFT folder to `out` (which must not exist) and return its scores on held-out rows.
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """The classifier to beat. A text counts as toxic from `threshold` (0..1) on."""
+
+    configure: Configure
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What was trained: its scores on held-out rows, and how it compares with the classifier in use."""
+
+    scores: Scores
+    compared: Compared
+
+
+def train_classifier(
+    base: Path,
+    data: Path,
+    out: Path,
+    *,
+    settings: TrainSettings,
+    in_use: InUse,
+    corrections: Sequence[Example] = (),
+    progress: Progress,
+) -> Trained:
+    """Train on `data` and `corrections`, write a PEFT folder to `out` (which must not exist) and compare.
 
     The same seed, data, thread count and package versions give the same weights. Raises ConfigError for a base, data
-    folder or `out` that cannot be used, RecordError for a bad record. Temperatures (Guo et al. 2017) are folded into
-    the head, so that whoever loads the folder gets calibrated probabilities.
+    folder or `out` that cannot be used, RecordError for a bad record, ModelRefused for the classifier in use.
+    Temperatures (Guo et al. 2017) are folded into the head, so that whoever loads the folder gets calibrated
+    probabilities.
     """
     _refuse_existing(out)
     torch.set_num_threads(settings.threads)
-    torch.manual_seed(settings.seed)
     started_s = time.monotonic()
-    examples = read_folder(data, [settings.chat_lines]) + emote_examples()
+    examples = [*read_folder(data, [settings.chat_lines]), *emote_examples(), *corrections]
     training, held = split(examples, settings.hold_out, settings.seed)
     training += ironic(training, random.Random(settings.seed))  # noqa: S311 - it chooses lines
-    progress(f"{len(training)} examples to train on, {len(held)} held out")
+    progress(f"{len(training)} examples to train on, {len(held)} held out; {len(corrections)} decisions among them")
+    before = _serving(in_use.configure)
+    torch.manual_seed(settings.seed)
     model = build_model(base, settings)
     reader = Reader(AutoTokenizer.from_pretrained(base), settings.max_tokens)
     fit(model, reader, training, read_slang(data / "slang_id.json"), settings, progress)
@@ -57,9 +88,11 @@ def train_classifier(base: Path, data: Path, out: Path, *, settings: TrainSettin
     with published(out) as folder:
         save(model, folder, settings)
         scores = score(predict(load_saved(base, folder), reader, held), held)
-        write_manifest(folder, settings, training, scores, time.monotonic() - started_s)
+        after = _serving(replace(in_use.configure, model=str(base), lora=str(folder), labels={}))
+        trained = Trained(scores, compare(held, before, after, in_use.threshold))
+        write_manifest(folder, settings, training, trained, time.monotonic() - started_s)
         shutil.copy(settings.chat_lines, folder)
-    return scores
+    return trained
 
 
 def save(model: Any, folder: Path, settings: TrainSettings) -> None:
@@ -85,16 +118,28 @@ def load_saved(base: Path, folder: Path) -> Any:
     return merged(plain, folder).eval()
 
 
+def _serving(configure: Configure) -> Moods:
+    """A classifier as it is served, in this process. Raises ModelRefused."""
+    model, size = load(configure), configure.max_batch
+
+    def moods(texts: Sequence[str]) -> list[Mood]:
+        rows = model.ids(texts)
+        return [mood for start in range(0, len(rows), size) for mood in model.moods(rows[start : start + size])]
+
+    return moods
+
+
 def write_manifest(
-    folder: Path, settings: TrainSettings, training: Sequence[Example], scores: Scores, took_s: float
+    folder: Path, settings: TrainSettings, training: Sequence[Example], trained: Trained, took_s: float
 ) -> None:
-    """How these weights came to be: settings, counts and hash of the data, versions, scores."""
+    """How these weights came to be: settings, counts and hash of the data, versions, scores, the comparison."""
     manifest = {
         "base": settings.base_name,
         "settings": asdict(settings) | {"chat_lines": settings.chat_lines.name},
         "data_sha256": hashlib.sha256("\n".join(map(repr, training)).encode()).hexdigest(),
         "examples": dict(sorted(Counter(example.origin for example in training).items())),
-        "scores": asdict(scores),
+        "scores": asdict(trained.scores),
+        "compared": asdict(trained.compared),
         "took_s": round(took_s),
         "versions": {name: version(name).split("+")[0] for name in ("torch", "transformers", "peft")},
     }

@@ -18,10 +18,15 @@ class Said:
     """A message with the filter's last word on it; `let_through` is the verdict it was answered by, if there is one."""
 
     message: ChatMessage
-    action: str | None
+    last: Verdict | None
     let_through: Verdict | None
     is_retracted: bool
     is_forgotten: bool
+
+    @property
+    def action(self) -> str | None:
+        """What became of it in the end; None where nobody ever judged it."""
+        return self.last.action if self.last is not None else None
 
     @property
     def viewer(self) -> Key:
@@ -195,7 +200,7 @@ def _said(row: sqlite3.Row, verdicts: list[sqlite3.Row]) -> Said:
     allowed = [verdict for verdict in verdicts if verdict["action"] == "allow"]
     return Said(
         message=message,
-        action=verdicts[-1]["action"] if verdicts else None,
+        last=_verdict(verdicts[-1]) if verdicts else None,
         let_through=_verdict(allowed[-1]) if allowed else None,
         is_retracted=row["retracted_at"] is not None,
         is_forgotten=row["forgotten_at"] is not None,
