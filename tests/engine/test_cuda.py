@@ -90,7 +90,7 @@ def test_attention_over_pages_is_used_where_torch_has_it(dtype, tmp_path):
     core, got = replies(folder, [], Sampling(), dtype=dtype, device="cuda")
     from torch.nn.attention.varlen import varlen_attn
 
-    has_pages = "block_table" in inspect.signature(varlen_attn).parameters
+    has_pages = {"block_table", "num_splits"} <= set(inspect.signature(varlen_attn).parameters)
     assert core.runner.attention.paged == has_pages
     assert all(len(tokens) == 40 for tokens in got.values())
 

@@ -1,6 +1,7 @@
 """Small random models of every family the engine promises, and of some that it must refuse."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
@@ -63,10 +64,10 @@ REFUSED = {
 }
 
 
-def save_model(family: str, folder: Path, seed: int = 0) -> Path:
+def save_model(family: str, folder: Path, seed: int = 0, **shape: Any) -> Path:
     """A random fp32 model of `family` in `folder`, its weights so large that its greedy choices are not all alike."""
     torch.manual_seed(seed)
-    config = AutoConfig.for_model(family, **{**SERVED, **REFUSED}[family])
+    config = AutoConfig.for_model(family, **{**SERVED, **REFUSED}[family] | shape)
     auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     model = auto.from_config(config, dtype=torch.float32)
     with torch.no_grad():

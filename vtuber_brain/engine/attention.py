@@ -62,7 +62,8 @@ class Group:
 class Batch:
     """A step laid out for the model: one entry a token, the groups in which they attend, and where tokens are chosen.
 
-    `starts` are the ends of the spans before each span, and of all; for attention over pages.
+    For attention over pages: `starts` are the ends of the spans before each span, and of all; `row_starts`, made when
+    the first layer asks, the same for the whole rows that they look at.
     """
 
     token_ids: Tensor
@@ -73,6 +74,7 @@ class Batch:
     starts: Tensor
     span_rows: Tensor
     max_tokens: int
+    row_starts: Tensor | None = None
 
     @property
     def used(self) -> Tensor:
@@ -148,6 +150,7 @@ class SlotAttention:
 def can_page(cache: KvCache, device: torch.device, dtype: torch.dtype) -> bool:
     """Whether PyTorch's own attention over pages may be tried: CUDA, half precision, whole pages, and a new enough one.
 
+    It must take `num_splits`: where it splits the keys as it likes, a reply depends on who else is in the step.
     Whether it then computes the right thing for a model is for the proof at loading to say.
     """
     if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16) or cache.capacity % PAGE:
@@ -156,7 +159,7 @@ def can_page(cache: KvCache, device: torch.device, dtype: torch.dtype) -> bool:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return False
-    return {"seqused_k", "block_table"} <= set(inspect.signature(varlen_attn).parameters)
+    return {"seqused_k", "block_table", "num_splits"} <= set(inspect.signature(varlen_attn).parameters)
 
 
 def _attend(
@@ -195,21 +198,25 @@ def _attend_pages(
     """All spans in one call, `[tokens, heads, dim]`: a row of the cache is a run of pages that adjoin."""
     from torch.nn.attention.varlen import varlen_attn
 
-    num_pages = keys.shape[1] // PAGE
+    num_pages, capacity = keys.shape[1] // PAGE, keys.shape[1]
+    if batch.row_starts is None:
+        ends = len(batch.starts) * capacity
+        batch.row_starts = torch.arange(0, ends, capacity, dtype=torch.int32, device=keys.device)
     pages = torch.arange(num_pages, dtype=torch.int32, device=keys.device)
     output: Tensor = varlen_attn(
         query[0].transpose(0, 1).contiguous(),
         keys.view(-1, PAGE, *keys.shape[2:]),
         values.view(-1, PAGE, *values.shape[2:]),
         batch.starts,
-        None,
+        batch.row_starts,
         batch.max_tokens,
-        keys.shape[1],
+        capacity,
         scale=scaling,
         window_size=(-1 if window is None else window - 1, 0),
         enable_gqa=query.shape[1] != keys.shape[2],
         seqused_k=batch.used,
         block_table=batch.span_rows.to(torch.int32).unsqueeze(1) * num_pages + pages,
+        num_splits=1,
     )
     return output
 

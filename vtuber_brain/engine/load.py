@@ -12,17 +12,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+import structlog
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from vtuber_brain.engine.attention import can_page, lay_out
-from vtuber_brain.engine.kvcache import KvCache
+from vtuber_brain.engine.kvcache import PAGE, KvCache
 from vtuber_brain.engine.products import Bank, join_products
 from vtuber_brain.engine.runner import Runner, Sizes
 from vtuber_brain.engine.scheduler import Job, Span, Step
 from vtuber_brain.engine.weights import shrink
 from vtuber_brain.engine.wire import Configure
 from vtuber_brain.errors import ModelRefused
+
+log = structlog.get_logger(__name__)
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "tokenizer_config.json")
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
@@ -142,14 +145,18 @@ def prove_rows_fit(runner: Runner, reference: torch.Tensor) -> None:
 
 
 def _pages_agree(runner: Runner) -> bool:
-    """Whether attention over pages computes for this model what attention over rows does."""
-    by_rows = _row_logits(runner)
+    """Whether attention over pages computes for this model what attention over rows does; if not, the log says why."""
+    by_rows = _crowd_logits(runner)
     runner.attention.paged = True
     try:
-        by_pages = _row_logits(runner)
-    except (RuntimeError, TypeError, ValueError):  # a head size or a device the kernel was not built for
+        error = _distance(_crowd_logits(runner), by_rows)
+    except (RuntimeError, TypeError, ValueError) as refusal:  # a head size or a device the kernel was not built for
+        log.warning("pages_not_used", reason=str(refusal).partition("\n")[0])
         return False
-    return _distance(by_pages, by_rows) < _allowed(runner.model)
+    agrees = error < _allowed(runner.model)
+    if not agrees:
+        log.warning("pages_not_used", reason=f"logits off by {error:.3f} standard deviations")
+    return agrees
 
 
 def _distance(logits: torch.Tensor, reference: torch.Tensor) -> float:
@@ -203,9 +210,9 @@ def _longest_context(model: PreTrainedModel) -> int:
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**30)
 
 
-def _probe_tokens(model: PreTrainedModel) -> list[int]:
+def _probe_tokens(model: PreTrainedModel, count: int = _PROBE_TOKENS) -> list[int]:
     vocabulary = int(model.config.get_text_config().vocab_size)
-    return [(7 * n + 3) % vocabulary for n in range(_PROBE_TOKENS)]
+    return [(7 * n + 3) % vocabulary for n in range(count)]
 
 
 def _plain_logits(model: PreTrainedModel) -> torch.Tensor:
@@ -218,13 +225,24 @@ def _plain_logits(model: PreTrainedModel) -> torch.Tensor:
 def _row_logits(runner: Runner) -> torch.Tensor:
     """The same prompt in two chunks, so that the second must find the first in its row."""
     tokens = _probe_tokens(runner.model)
-    half = len(tokens) // 2
-    logits = torch.empty(0)
-    for start, chunk in ((0, tokens[:half]), (half, tokens[half:])):
-        span = Span(Job("probe", tokens, 1), 0, start, chunk, wants_token=True)
-        with torch.inference_mode():
-            logits = runner.forward(lay_out(Step((span,), 0), runner.device))[0].float()
-    return logits
+    half, job = len(tokens) // 2, Job("probe", tokens, 1)
+    _logits(runner, Span(job, 0, 0, tokens[:half], wants_token=True))
+    return _logits(runner, Span(job, 0, half, tokens[half:], wants_token=True))[0]
+
+
+def _crowd_logits(runner: Runner) -> torch.Tensor:
+    """Two prompts longer than a page, if the context allows, and then a decode step of both: `[4, vocabulary]`."""
+    length = min(PAGE + _PROBE_TOKENS, runner.cache.context - 1)
+    tokens = _probe_tokens(runner.model, length)
+    job, rows = Job("probe", tokens, 1), ((0, length - 5), (runner.cache.spare_row, length))
+    prompts = [Span(job, row, 0, tokens[:end], wants_token=True) for row, end in rows]
+    decode = [Span(job, row, end, None, wants_token=True) for row, end in rows]
+    return torch.cat([_logits(runner, *prompts), _logits(runner, *decode, num_decode=2)])
+
+
+def _logits(runner: Runner, *spans: Span, num_decode: int = 0) -> torch.Tensor:
+    with torch.inference_mode():
+        return runner.forward(lay_out(Step(spans, num_decode), runner.device)).float()
 
 
 def _is_faster(one: torch.dtype, other: torch.dtype) -> bool:
