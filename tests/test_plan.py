@@ -4,7 +4,7 @@ import pytest
 
 from vtuber_brain.context.personas import load_persona
 from vtuber_brain.errors import ConfigError
-from vtuber_brain.plan import rules_for
+from vtuber_brain.plan import make_plan, rules_for
 from vtuber_brain.sections import SentimentSettings
 from vtuber_brain.sentiment.rules import apply
 
@@ -24,6 +24,18 @@ def folder(tmp_path):
 def judged(folder, text):
     settings = SentimentSettings(blocklist=folder / "general.txt", allowlist=folder / "kind.txt")
     return apply(text, rules_for(settings, load_persona("pip", folder)))
+
+
+@pytest.mark.parametrize("inside", ["", "file/", "file/deeper/"])
+def test_transcripts_where_no_file_can_be_are_refused_before_anything_starts(inside, tmp_path):
+    (tmp_path / "file").write_text("")
+    path = tmp_path / inside / "transcripts.db" if inside else tmp_path
+    config = tmp_path / "brain.toml"
+    config.write_text(f'[transcripts]\npath = "{path}"\n')
+    with pytest.raises(ConfigError, match="directory"):
+        make_plan(config)
+    config.write_text(f'[transcripts]\npath = "{path}"\nenabled = false\n')
+    make_plan(config)
 
 
 @pytest.mark.parametrize("text", ["a zorble", "a grumfing", "marmalade", "z0rble pie", "zorble, pie, zorble"])

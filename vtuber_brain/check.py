@@ -110,7 +110,7 @@ def _chat(plan: Plan) -> Finding:
     chat = plan.settings.websocket
     if not chat.enabled:
         return Finding("chat", "off", "websocket.enabled is false")
-    problem = _taken(chat.host, chat.port, "websocket.port")
+    problem = port_taken(chat.host, chat.port, "websocket.port")
     if problem is not None:
         return Finding("chat", "wrong", str(problem))
     return Finding("chat", "ok", f"ws://{chat.host}:{chat.port}/chat{' (token)' if chat.token else ''}")
@@ -120,7 +120,7 @@ def _control(plan: Plan) -> Finding:
     control = plan.settings.control
     if not control.enabled:
         return Finding("control", "off", "control.enabled is false")
-    problem = _taken(control.host, control.port, "control.port")
+    problem = port_taken(control.host, control.port, "control.port")
     if problem is not None:
         return Finding("control", "wrong", str(problem))
     kept = f"the owner's token is in {state_dir() / FILE}" if control.owner_token is None else "tokens of the settings"
@@ -130,7 +130,7 @@ def _control(plan: Plan) -> Finding:
 async def _bus(bus: BusSettings) -> Finding:
     where = f"mqtt://{bus.host}:{bus.port}"
     if bus.broker == "embedded":
-        problem = broker_problem(bus.host) or _taken(bus.host, bus.port, "bus.port")
+        problem = broker_problem(bus.host) or port_taken(bus.host, bus.port, "bus.port")
         return Finding("bus", "wrong", str(problem)) if problem else Finding("bus", "ok", f"{where} (embedded)")
     try:
         await broker_answers(bus)
@@ -157,7 +157,7 @@ def _permissions(config: Path | None, transcripts: Path | None) -> list[Finding]
     return [Finding("permissions", "open", what) for what in found] or [Finding("permissions", "ok", str(state_dir()))]
 
 
-def _taken(host: str, port: int, setting: str) -> Problem | None:
+def port_taken(host: str, port: int, setting: str) -> Problem | None:
     """Why nothing can listen on host:port, if so."""
     try:
         (family, kind, protocol, _, address), *_ = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -1,6 +1,6 @@
 """What can be known before anything starts: settings, persona, rules and models, checked together in one pass."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -8,11 +8,11 @@ from typing import TypeVar
 from vtuber_brain import models
 from vtuber_brain.config import Settings, load, state_dir
 from vtuber_brain.context.personas import Persona, load_persona
-from vtuber_brain.errors import ConfigError
+from vtuber_brain.errors import ConfigError, Problem
 from vtuber_brain.exposure import unguarded
 from vtuber_brain.own_blocklist import own_list
 from vtuber_brain.releases.store import ReleaseStore
-from vtuber_brain.sections import SentimentSettings
+from vtuber_brain.sections import SentimentSettings, TranscriptsSettings
 from vtuber_brain.sentiment.rules import RuleSet
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Plan:
 def make_plan(config: Path | None) -> Plan:
     """Read and check everything. Raises ConfigError with the problems of all files together."""
     settings = load(config)
-    problems = list(unguarded(settings))
+    problems = [*unguarded(settings), *_unusable(settings.transcripts)]
 
     def collected(step: Callable[[], T]) -> T | None:
         try:
@@ -69,6 +69,18 @@ def make_plan(config: Path | None) -> Plan:
         classifier_lora=str(lora) if lora is not None else None,
         transcripts=transcripts if settings.transcripts.enabled else None,
     )
+
+
+def _unusable(transcripts: TranscriptsSettings) -> Iterator[Problem]:
+    """What is no place for a file, today and tomorrow."""
+    path = transcripts.path or state_dir() / "transcripts.db"
+    if not transcripts.enabled:
+        return
+    if path.is_dir():
+        yield Problem(str(path), "a directory", "Name a file with transcripts.path")
+    blocking = next(parent for parent in path.absolute().parents if parent.exists())
+    if not blocking.is_dir():
+        yield Problem(str(blocking), "no directory, and the transcripts' folder should be", "Move it, or name another")
 
 
 def rules_for(sentiment: SentimentSettings, persona: Persona | None) -> RuleSet:

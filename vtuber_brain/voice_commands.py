@@ -132,7 +132,7 @@ def _read(settings: "Settings", name: str) -> "Character":
 
 def findings(config: Path | None) -> "list[Finding]":
     """What `check` says of the voice; nothing where the settings cannot be read, which it says itself."""
-    from vtuber_brain.check import Finding
+    from vtuber_brain.check import Finding, port_taken
     from vtuber_brain.config import load
     from vtuber_brain.errors import ConfigError
     from vtuber_brain.voice.checking import problems
@@ -145,7 +145,10 @@ def findings(config: Path | None) -> "list[Finding]":
     if not settings.voice.enabled:
         return [Finding("voice", "off", "voice.enabled is false: `run` starts none (`vtuber-brain voice` does)")]
     wrong = [Finding("voice", "wrong", text) for text in problems(settings.voice, who.voice, who.face.lang)]
-    return wrong or [Finding("voice", "ok", f"{settings.voice.output}, port {settings.voice.port}")]
+    output, host, port = settings.voice.output, settings.voice.host, settings.voice.port
+    if output == "overlay" and (taken := port_taken(host, port, "voice.port")):
+        wrong.append(Finding("voice", "wrong", str(taken)))
+    return wrong or [Finding("voice", "ok", f"{output}, port {port}")]
 
 
 def _say(text: str) -> None:

@@ -106,6 +106,17 @@ def test_a_port_that_is_taken_is_named(tmp_path, part):
             assert "Traceback" not in output
 
 
+def test_check_names_the_port_of_the_voice_that_is_taken(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        config = tmp_path / "brain.toml"
+        ports = (
+            f"[websocket]\nport = 0\n[control]\nport = 0\n[voice]\nenabled = true\nport = {taken.getsockname()[1]}\n"
+        )
+        config.write_text(f'{ports}[bus]\nbroker = "embedded"\nport = 0\n')
+        finished = cli("check", "--config", config)
+    assert (finished.returncode, "voice.port" in finished.stdout.replace("\n", "")) == (2, True), finished.stdout
+
+
 def test_nobody_at_the_other_end(tmp_path):
     url = f"ws://127.0.0.1:{free_port()}/chat"
     recording = tmp_path / "one.jsonl"
