@@ -82,6 +82,21 @@ def test_what_does_not_fit_is_refused_when_on_and_off_with_the_reason_when_off(t
     assert told in found.status(False).detail
 
 
+def test_a_plugin_with_the_name_of_a_part_of_the_daemon_is_refused(tmp_path):
+    plant(tmp_path, "bus")
+    assert only(tmp_path).status(True).state == "refused"
+
+
+@pytest.mark.parametrize("inside", [".", "plugin.toml", "parts", "parts/deep.py"])
+def test_a_plugin_that_anybody_may_write_is_refused_however_deep(inside, tmp_path):
+    folder = plant(tmp_path, "good")
+    (folder / "parts").mkdir()
+    (folder / "parts" / "deep.py").touch()
+    assert only(tmp_path).status(True).state == "on"
+    (folder / inside).chmod(0o777)
+    assert "chmod -R go-w" in only(tmp_path).status(True).detail
+
+
 def test_requirements_that_are_met_are_no_fault(tmp_path):
     plant(tmp_path, "good", requires='["pydantic>=2", "aiomqtt"]')
     assert only(tmp_path).fault == ""

@@ -19,6 +19,10 @@ from vtuber_brain.plugin_api import API_VERSION
 log = structlog.get_logger(__name__)
 
 GROUP = "vtuber_brain.plugins"
+OWN_PARTS = frozenset(
+    {"bus", "classifier", "engine", "gate", "lora", "panel", "recording", "release"}
+    | {"transcripts", "twitch", "voice", "websocket"}
+)
 Hook = Literal["source", "judge", "recall", "sink"]
 State = Literal["off", "on", "failed", "refused"]
 
@@ -118,7 +122,7 @@ def _read(found: Found) -> Found:
     try:
         table = tomllib.loads((found.folder / "plugin.toml").read_text(encoding="utf-8"))
         manifest = Manifest.model_validate(table)
-        if any(path.stat().st_mode & stat.S_IWOTH for path in (found.folder, *found.folder.glob("*.py"))):
+        if any(path.stat().st_mode & stat.S_IWOTH for path in (found.folder, *found.folder.rglob("*"))):
             return replace(found, fault=f"anybody may write into it: chmod -R go-w {found.folder}")
     except OSError as error:
         return replace(found, fault=f"plugin.toml: {error.strerror}")
@@ -131,6 +135,8 @@ def _read(found: Found) -> Found:
 
 
 def _faults(name: str, manifest: Manifest) -> Iterator[str]:
+    if name in OWN_PARTS:
+        yield f"a part of the daemon is called {name}, and its health is kept under that name: take another"
     if manifest.name != name:
         yield f"plugin.toml names it {manifest.name}, and it is found as {name}"
     if manifest.api != API_VERSION:
