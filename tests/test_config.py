@@ -113,6 +113,12 @@ class TestProblems:
         assert problem.where.endswith("brain.toml: websocket.prot")
         assert problem.what == "unknown setting"
 
+    @pytest.mark.parametrize("key", ["_env_prefix", "_cli_parse_args", "_secrets_dir"])
+    def test_what_would_steer_the_reading_of_settings_is_no_setting(self, key, toml, monkeypatch):
+        monkeypatch.setenv("VTB_WEBSOCKET__PORT", "1234")
+        (problem,) = problems(toml(f'{key} = "X_"\n'))
+        assert problem.where.endswith(f"brain.toml: {key}")
+
     @pytest.mark.parametrize("name", ["VTB_WEBSOCKT__PORT", "VTB_WEBSOCKET_PORT", "VTB_PORT", "VTB_", "VTB_STATE_DIRR"])
     def test_a_mistyped_variable_is_refused_by_name(self, name, monkeypatch):
         monkeypatch.setenv(name, SECRET)
@@ -159,6 +165,11 @@ class TestProblems:
         assert problem.where == str(tmp_path / "none.toml")
         assert problem.what == "No such file or directory"
         assert "--config" in problem.fix
+
+    def test_a_byte_order_mark_is_no_mistake(self, toml):
+        path = toml("[websocket]\nport = 1234\n")
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+        assert load(path).websocket.port == 1234
 
     def test_a_folder_is_no_file(self, tmp_path):
         (problem,) = problems(tmp_path)

@@ -43,6 +43,8 @@ from vtuber_brain.sections import (
 )
 from vtuber_brain.voice_sections import BUILT_IN, VoiceSettings
 
+_UNKNOWN = "unknown setting", "Remove it, or look for its right name in docs/settings.md"
+
 _SECRET = re.compile(r"(^|_)token$|secret|password|api_key", re.IGNORECASE)
 """The keys of plugins' settings whose values are kept secret."""
 
@@ -95,9 +97,10 @@ def load(path: Path | None) -> Settings:
     table, problems = _read(path)
     problems += environment.problems(Settings)
     problems += _open_secrets(path, table)
+    problems += [Problem(f"{path}: {key}", *_UNKNOWN) for key in table if key.startswith("_")]
     settings: Settings | None = None
-    try:
-        settings = Settings(**table)
+    try:  # what begins with "_" would steer pydantic-settings itself
+        settings = Settings(**{key: value for key, value in table.items() if not key.startswith("_")})
     except ValidationError as error:
         problems += [_problem(path, dict(item)) for item in error.errors(include_input=False, include_url=False)]
     except SettingsError:
@@ -135,7 +138,7 @@ def _read(path: Path | None) -> tuple[dict[str, Any], list[Problem]]:
     if path is None:
         return {}, []
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8")), []
+        return tomllib.loads(path.read_text(encoding="utf-8-sig")), []
     except OSError as error:
         return {}, [
             Problem(str(path), error.strerror or "cannot be read", "Give the path of a TOML file with --config")
@@ -149,7 +152,7 @@ def _problem(path: Path | None, item: Mapping[str, Any]) -> Problem:
     variable = ENV_PREFIX + key.upper().replace(".", ENV_DELIMITER)
     where = f"{path or 'settings'}: {key}" + (f" (from {variable})" if variable in os.environ else "")
     if item["type"] == "extra_forbidden":
-        return Problem(where, "unknown setting", "Remove it, or look for its right name in docs/settings.md")
+        return Problem(where, *_UNKNOWN)
     return Problem(where, item["msg"], "Its meaning and default are in docs/settings.md")
 
 

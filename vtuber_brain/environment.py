@@ -20,7 +20,7 @@ from vtuber_brain.errors import Problem
 
 ENV_PREFIX = "VTB_"
 ENV_DELIMITER = "__"
-NOT_SETTINGS = frozenset({"VTB_STATE_DIR", "VTB_CACHE", "VTB_CHAT_TOKEN"})
+NOT_SETTINGS = frozenset({"VTB_STATE_DIR", "VTB_CACHE"})
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
 
 
