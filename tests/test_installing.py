@@ -156,8 +156,13 @@ def test_the_commands_say_what_they_did_and_whats_next(tmp_path):
     assert (tmp_path / "etc/vtuber-brain").stat().st_mode & 0o777 == 0o755
     assert (tmp_path / "etc/vtuber-brain/brain.toml").exists()
     assert "systemctl daemon-reload" in told(tmp_path, "install-service").stdout
+    wanted = tmp_path / "etc/systemd/system/multi-user.target.wants"
+    wanted.mkdir()
+    (wanted / UNITS[0]).symlink_to(f"/etc/systemd/system/{UNITS[0]}")
+    (wanted / "another.service").symlink_to("/etc/systemd/system/another.service")
     gone = told(tmp_path, "uninstall-service")
-    assert (gone.returncode, gone.stdout.count("removed")) == (0, len(UNITS))
+    assert (gone.returncode, gone.stdout.count("removed")) == (0, len(UNITS) + 1)
+    assert [link.name for link in wanted.iterdir()] == ["another.service"]
 
 
 def test_off_air_says_who_is_live_by_its_exit_code(tmp_path):

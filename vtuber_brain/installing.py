@@ -100,9 +100,10 @@ def uninstall(where: Places, *, is_dry: bool) -> list[Step]:
     found = [where.real(where.units / name) for name in UNITS]
     if any(path.exists() for path in found):
         _may_write(where, [where.units])
+    found += sorted(link for link in where.real(where.units).glob("*.wants/*") if link.name in UNITS)  # by `enable`
     steps = []
     for path in found:
-        steps.append(Step("removed" if path.exists() else "absent", path))
+        steps.append(Step("removed" if os.path.lexists(path) else "absent", path))
         if not is_dry:
             for one in (path, _old(path)):
                 one.unlink(missing_ok=True)

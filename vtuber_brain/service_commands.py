@@ -45,7 +45,7 @@ def uninstall_service(*, user: User = False, prefix: Prefix = None, dry_run: Dry
     where = places(is_user=user, root=prefix.absolute() if prefix is not None else None)
     _show(uninstall(where, is_dry=dry_run), dry_run=dry_run)
     manager = "systemctl --user" if user else "systemctl"
-    _say(f"next:\n  {manager} stop vtuber-brain vtuber-brain-retrain.timer; {manager} daemon-reload")
+    _say(f"next:\n  {manager} stop vtuber-brain vtuber-brain-voice vtuber-brain-retrain.timer; {manager} daemon-reload")
 
 
 def off_air(*, config: Config = None) -> int:
