@@ -43,7 +43,7 @@ systemd's `STATE_DIRECTORY`, else `vtuber-brain` in the user's XDG state folder)
 <!-- Written by `python -m tests.support.settings_doc`; a test keeps it current. -->
 """
 
-PLUGINS = "Each plugin that is to run has a table of its own, with whatever keys its `plugin.toml` names."
+PLUGINS = "Each plugin that is to run has a table of its own, with the keys its own page names."
 
 
 def sections(of: type[BaseModel] = Settings, above: str = "") -> Iterator[tuple[str, type[BaseModel]]]:

@@ -56,7 +56,7 @@ async def connection(
     try:
         await asyncio.shield(opening)
     except ValueError as error:
-        raise Refused(f"bus.host {settings.host!r} cannot be a host's name: {error}") from None
+        raise Refused(f"bus.host {settings.host!r}, bus.port {settings.port}: no such address: {error}") from None
     except (MqttError, asyncio.CancelledError):
         await _abandon(client, opening)
         raise

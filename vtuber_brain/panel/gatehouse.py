@@ -27,7 +27,7 @@ _PAGE = """<!doctype html><meta charset="utf-8"><title>vtuber-brain</title>
 form{{max-width:26rem;padding:2rem}}input{{font:inherit;width:100%;padding:.5rem;box-sizing:border-box}}
 button{{font:inherit;margin-top:1rem;padding:.5rem 1.5rem}}code{{font-size:.9em}}.why{{color:#e5484d}}</style>
 <form method="post" action="/login"><h1>{title}</h1><p class="why">{why}</p><p>{how}</p>
-<p><code>vtuber-brain panel</code></p>
+<p><code>vtuber-brain panel --config FILE</code></p>
 <input name="token" type="password" autocomplete="current-password" autofocus aria-label="{token}">
 <button>{enter}</button></form>"""
 _AGAIN = '<!doctype html><meta http-equiv="refresh" content="0;url=/">'
