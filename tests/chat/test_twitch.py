@@ -8,6 +8,7 @@ import pytest
 from tests.chat.twitch_stage import CHAT, log_in, mocked, on_stage, tokens
 from tests.support.twitch_mock import BOT_ID, CHANNEL_ID, Answer, MockTwitch, said
 from vtuber_brain.chat.twitch import http as twitch_http
+from vtuber_brain.chat.twitch import intake as twitch_intake
 from vtuber_brain.chat.twitch import source as twitch_source
 from vtuber_brain.errors import Refused, Unavailable
 from vtuber_brain.messages import Author, ChatMessage, Retraction
@@ -64,6 +65,26 @@ async def test_deletions_clears_and_timeouts_arrive_as_retractions(twitch):
     assert (deleted.scope, deleted.target_id) == ("message", "m1")
     assert (timed_out.scope, timed_out.target_id, timed_out.until) == ("author", "77", timed_out.at)
     assert (cleared.scope, cleared.target_id) == ("all", None)
+
+
+async def test_a_deletion_does_not_wait_until_the_messages_before_it_are_stored(twitch, monkeypatch):
+    monkeypatch.setattr(twitch_intake, "MAX_UNDER_WAY", 4)
+    log_in(twitch)
+    async with on_stage() as stage:
+        session = await twitch.subscribed()
+        stage.disk.clear()
+        for number in range(3):
+            await session.notify(MESSAGE, said(f"hello {number}", f"m{number}"))
+        deleted = {"broadcaster_user_id": CHANNEL_ID, "target_user_id": "77", "message_id": "m1"}
+        await session.notify("channel.chat.message_delete", deleted)
+        await session.notify(MESSAGE, said("one too many", "m3"))
+        beats = session.beats
+        await stage.heard(4)
+        await twitch.until(lambda: session.beats >= beats + 3)
+        assert [getattr(one, "id", "deleted") for one in stage.delivered] == ["m0", "m1", "m2", "deleted"]
+        stage.disk.set()
+        await stage.heard(5)
+    assert stage.texts[-1] == "one too many"
 
 
 async def test_a_notification_that_twitch_repeats_is_delivered_once_also_after_a_reconnection(twitch):

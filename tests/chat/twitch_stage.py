@@ -46,19 +46,21 @@ def log_in(twitch, user_id=BOT_ID, scopes=CHAT, **grant):
 
 @dataclass
 class Stage:
-    """A running source; `delivered` in order, `states` of its parts, `failure` what ended it."""
+    """A running source; `delivered` in order, stored while `disk` is set, `states` of its parts."""
 
     chat: TwitchChat
     metrics: Metrics
     delivered: list = field(default_factory=list)
     states: list = field(default_factory=list)
     changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+    disk: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task | None = None
 
     async def deliver(self, incoming):
         self.delivered.append(incoming)
         async with self.changed:
             self.changed.notify_all()
+        await self.disk.wait()
 
     @property
     def texts(self):
@@ -82,6 +84,7 @@ async def on_stage(**changed):
     metrics, states = Metrics(), []
     chat = TwitchChat(settings(**changed), metrics, lambda part, up, reason: states.append((part, up, reason)))
     stage = Stage(chat, metrics, states=states)
+    stage.disk.set()
     stage.task = asyncio.create_task(chat.run(stage.deliver), name="twitch_source")
     try:
         yield stage

@@ -1,6 +1,7 @@
 """Between Twitch's lines and the brain: every event once, whatever line brings it how often, and none of our own doing.
 
-What is left out is counted by its reason. It keeps no message longer than a moment and judges none.
+What is left out is counted by its reason. It keeps no message longer than a moment and judges none. No event waits
+until one before it is stored: a deletion must not stand behind a disk that is slow.
 """
 
 import asyncio
@@ -21,6 +22,9 @@ from vtuber_brain.sections import TwitchSettings
 
 log = structlog.get_logger(__name__)
 
+MAX_UNDER_WAY = 256
+"""Events on their way to the disk at once, for a commit is shared; beyond that no more are taken from Twitch."""
+
 MODERATORS = frozenset({"broadcaster", "moderator"})
 
 
@@ -36,16 +40,19 @@ class Intake:
         self._seen = Recent(settings.dedupe)
         self._twins = Twins()
         self._held = asyncio.Event()
+        self._places = asyncio.Semaphore(MAX_UNDER_WAY)
+        self._group: asyncio.TaskGroup | None = None
         self._deliver_to: Deliver | None = None
         self._our_id, self._shared = "", False
         self.live: bool | None = None
 
-    def enter(self, deliver: Deliver, *, our_id: str, channel_id: str) -> None:
-        """From now on deliver there; `our_id` is the account that writes, which may be the channel's own."""
-        self._deliver_to, self._our_id, self._shared = deliver, our_id, our_id == channel_id
+    def enter(self, deliver: Deliver, group: asyncio.TaskGroup, *, our_id: str, channel_id: str) -> None:
+        """From now on deliver there, in tasks of `group`; `our_id` writes, and may be the channel's own account."""
+        self._deliver_to, self._group = deliver, group
+        self._our_id, self._shared = our_id, our_id == channel_id
 
     async def take(self, notice: Notice) -> None:
-        """Deliver what happened, unless it was delivered before or is none of the brain's."""
+        """Have delivered what happened, unless it was before or is none of the brain's; it begins in order."""
         if not self._seen.add(notice.id):
             self._leave_out("duplicate")
             return
@@ -56,7 +63,7 @@ class Intake:
             case Retraction():
                 self._replies.retract(event)
                 self._twins.retract(event)
-                await self._deliver(event)
+                await self._hand_on(event)
             case StreamState(live):
                 self.live = live
                 self._metrics.live.set(live)
@@ -73,7 +80,7 @@ class Intake:
                 continue
             await asyncio.sleep(at_s - now_s())
             for message in self._twins.due(now_s()):
-                await self._deliver(message)
+                await self._hand_on(message)
 
     async def _message(self, message: ChatMessage) -> None:
         if self._is_own(message):
@@ -86,7 +93,7 @@ class Intake:
         else:
             if message.kind in ("cheer", "redeem"):
                 self._twins.see(message, now_s())
-            await self._deliver(message)
+            await self._hand_on(message)
 
     def _is_own(self, message: ChatMessage) -> bool:
         """Whether we wrote it; of an account that its owner writes with too, only what we are known to have written."""
@@ -94,6 +101,13 @@ class Intake:
             return False
         self._replies.moderates(not MODERATORS.isdisjoint(message.author.roles))
         return not self._shared or self._replies.wrote(message.text)
+
+    async def _hand_on(self, incoming: Incoming) -> None:
+        """Begin to deliver; waits only while MAX_UNDER_WAY are not yet stored."""
+        await self._places.acquire()
+        assert self._group is not None
+        task = self._group.create_task(self._deliver(incoming), name="twitch_delivery")
+        task.add_done_callback(lambda _: self._places.release())
 
     async def _deliver(self, incoming: Incoming) -> None:
         assert self._deliver_to is not None

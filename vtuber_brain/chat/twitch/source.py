@@ -109,7 +109,6 @@ class TwitchChat:
 
     async def _serve(self, api: Api, room: Room, deliver: Deliver) -> None:
         """Read and write until cancelled. Raises Refused."""
-        self._intake.enter(deliver, our_id=room.bot.user_id, channel_id=room.channel_id)
 
         async def send(text: str, reply_to: str | None) -> str | None:
             return await api.send(text, room.channel_id, room.bot.user_id, reply_to)
@@ -119,6 +118,7 @@ class TwitchChat:
         chat = self._line(api, room, room.bot, [*CHAT_TOPICS, *(extra if shared else [])], self.name)
         try:
             async with asyncio.TaskGroup() as group:
+                self._intake.enter(deliver, group, our_id=room.bot.user_id, channel_id=room.channel_id)
                 group.create_task(chat.run(), name="twitch_chat")
                 group.create_task(self._intake.run(), name="twitch_intake")
                 group.create_task(self._answers.run(send), name="twitch_replies")
