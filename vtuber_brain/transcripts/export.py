@@ -107,7 +107,7 @@ def table(streams: list[StreamStats]) -> Table:
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection that only reads. Raises ConfigError when the file cannot be read or is older than this program."""
     if not path.is_file():
-        fix = "Run the daemon first, or name the file with --path"
+        fix = "Run the daemon first, or name its settings with --config and its state folder with VTB_STATE_DIR"
         raise ConfigError([Problem(str(path), "there are no transcripts", fix)])
     try:
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
