@@ -12,7 +12,7 @@ from tests.test_pipeline import PERSONA, Brain, running, says
 from vtuber_brain.errors import JudgeDown
 from vtuber_brain.messages import Drop, Dropped, Judged, Mood, Retraction, Turn, Utterance
 from vtuber_brain.roles import Role
-from vtuber_brain.sections import Filter
+from vtuber_brain.sections import ChoiceSettings, Filter
 
 SAFE = {line.split("] ")[1] for line in PERSONA.safe_lines}
 
@@ -166,6 +166,15 @@ class TestHeld:
         assert brain.out.of(Turn)[0].outcome == "spoken"
         assert brain.out.of(Judged)[-1].verdict.reasons == ("operator",)
         assert brain.pipeline.door.held() == []
+
+    async def test_one_that_was_chosen_already_is_not_folded_into_itself_when_let_pass(self):
+        ask, choice = toxic_where("vile", 0.5), ChoiceSettings()
+        async with running(Brain(says("Hm."), ask, policy=HOLD_LINKS, choice=choice)) as brain:
+            await brain.pipeline.receive(message("is this game a bit vile", number="m1"))
+            await brain.out.until(lambda out: out.of(Judged))
+            assert brain.pipeline.door.allow("m1")
+            await brain.out.until(lambda out: out.of(Turn) or out.of(Dropped))
+        assert [turn.outcome for turn in brain.out.of(Turn)] == ["spoken"]
 
     async def test_one_that_is_denied_gets_a_verdict_that_says_who_did(self):
         async with running(Brain(says("x"), policy=HOLD_LINKS)) as brain:

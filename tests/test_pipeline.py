@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.inboxes import plain_inbox
+from tests.support.inboxes import PLAIN, plain_inbox
 from tests.support.scripted import Collector, ScriptedEngine, calm, message
 from vtuber_brain.cast import Cast
 from vtuber_brain.config import Settings, shipped, state_dir
@@ -34,7 +34,9 @@ PERSONA = load_persona("mori")
 class Brain:
     """A pipeline with its rooms, and where its events arrive."""
 
-    def __init__(self, script, ask=calm, recalls=(), plugin_sinks=(), policy=None, sentiment=(), **speech):
+    def __init__(
+        self, script, ask=calm, recalls=(), plugin_sinks=(), policy=None, sentiment=(), choice=PLAIN, **speech
+    ):
         chosen = Settings(
             speech=SpeechSettings(**speech),
             chat=ChatSettings(author_burst=1000),
@@ -66,7 +68,7 @@ class Brain:
         self.pipeline = Pipeline(
             chosen,
             self.metrics,
-            inbox=plain_inbox(chosen.chat, self.metrics, on_drop=publisher.drop),
+            inbox=plain_inbox(chosen.chat, self.metrics, on_drop=publisher.drop, choice=choice),
             judge=judge,
             memory=self.memory,
             cast=self.cast,

@@ -54,7 +54,7 @@ class Door:
         if (held := self._holds.take(message_id, source)) is None:
             return False
         self._approved.add(held.message.key)
-        self._inbox.put(replace(held.message, received_s=now_s()))
+        self._inbox.put(replace(held.message, received_s=now_s()), approved=True)
         return True
 
     async def deny(self, message_id: str, source: str | None = None) -> bool:

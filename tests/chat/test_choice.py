@@ -143,10 +143,10 @@ class Desk:
             clock=lambda: self.now_s,
         )
 
-    def hear(self, text, author, **fields):
+    def hear(self, text, author, *, approved=False, **fields):
         one = message(text, author, self.now_s, **fields)
         if self.inbox.admit(one) is None:
-            self.inbox.put(one)
+            self.inbox.put(one, approved=approved)
 
     def take(self):
         return self.inbox._next()
@@ -186,6 +186,14 @@ def test_a_wave_is_answered_once():
     assert sorted(len(one.text) for one in taken) == [16, 30]
     reasons = [reason for _, reason in desk.drops]
     assert (reasons.count(Drop.WAVE), reasons.count(Drop.FOLDED)) == (47, 2)
+
+
+def test_what_the_operator_approves_is_neither_folded_nor_a_wave():
+    desk = Desk(wave_viewers=2)
+    for author in ("a", "b"):
+        desk.hear("what game is this", author, approved=True)
+        assert desk.take().author.id == author
+    assert desk.drops == []
 
 
 def test_the_same_words_from_few_viewers_or_over_a_long_time_are_no_wave():

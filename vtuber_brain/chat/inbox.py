@@ -91,15 +91,19 @@ class Inbox:
             self._drop(message, reason)
         return reason
 
-    def put(self, message: ChatMessage) -> None:
-        """Let an admitted message wait. A full lane drops its oldest, not the newcomer."""
+    def put(self, message: ChatMessage, *, approved: bool = False) -> None:
+        """Let an admitted message wait. A full lane drops its oldest, not the newcomer.
+
+        One that the operator has approved is no wave, and not folded into what was picked a moment ago: it may have
+        been itself.
+        """
         if message.is_money:
             self._put_money(message)
             return
         candidate = self._choice.enter(message)
-        if self._choice.is_wave(candidate):
+        if not approved and self._choice.is_wave(candidate):
             self._drop(message, Drop.WAVE)
-        elif self._choice.is_being_answered(candidate):
+        elif not approved and self._choice.is_being_answered(candidate):
             self._drop(message, Drop.FOLDED)
         else:
             if len(self._chat) >= self._settings.capacity:
