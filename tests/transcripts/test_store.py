@@ -239,8 +239,9 @@ class TestGroupCommit:
             await transcripts.append(events.message("after"))
         assert query("SELECT count(*) FROM messages WHERE message_id IN ('m1', 'm19', 'after')") == [(3,)]
 
-    async def test_a_row_that_is_refused_costs_the_others_nothing(self, opened, query, events):
-        bad = events.message("bad", amount=float("nan"))
+    @pytest.mark.parametrize("amount", [float("nan"), 10**30])
+    async def test_a_row_that_is_refused_costs_the_others_nothing(self, opened, query, events, amount):
+        bad = events.message("bad", amount=amount)
         first, last = events.dropped(events.message("a")), events.dropped(events.message("b"))
         async with opened() as transcripts:
             appends = [transcripts.append(item) for item in (first, bad, last)]

@@ -25,6 +25,9 @@ _ADVICE = {
 }
 _UNUSABLE = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
+Failure = sqlite3.Error | OverflowError
+"""Why rows were not written; the other is of a number that SQLite has no room for."""
+
 T = TypeVar("T")
 
 
@@ -65,11 +68,11 @@ class Database:
         assert connection is not None
         return await self._visit(lambda: work(connection))
 
-    async def write(self, rows: Sequence[Statement], busy_s: float = BUSY_TIMEOUT_S) -> sqlite3.Error | None:
+    async def write(self, rows: Sequence[Statement], busy_s: float = BUSY_TIMEOUT_S) -> Failure | None:
         """All of `rows` in one transaction, or none and the reason; another program's lock is waited for `busy_s`."""
         return await self.do(lambda connection: _written(connection, rows, busy_s))
 
-    def unavailable(self, error: sqlite3.Error) -> Unavailable:
+    def unavailable(self, error: Failure) -> Unavailable:
         """The failure in the operator's words, with what helps."""
         return unavailable(self.path, error)
 
@@ -77,7 +80,7 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
-def unavailable(path: Path, error: sqlite3.Error) -> Unavailable:
+def unavailable(path: Path, error: Failure) -> Unavailable:
     """A failure of the file at `path` in the operator's words, with what helps."""
     name = _name(error)
     advice = next(
@@ -113,15 +116,13 @@ def opened(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _written(connection: sqlite3.Connection, rows: Sequence[Statement], busy_s: float) -> sqlite3.Error | None:
+def _written(connection: sqlite3.Connection, rows: Sequence[Statement], busy_s: float) -> Failure | None:
     try:
         connection.execute(f"PRAGMA busy_timeout = {busy_s * 1000:.0f}").fetchone()
-        for sql, same in _grouped(rows):
-            connection.executemany(sql, same)
-        connection.commit()
-    except sqlite3.Error as error:
-        with contextlib.suppress(sqlite3.Error):  # the first one says what is wrong
-            connection.rollback()
+        with connection:
+            for sql, same in _grouped(rows):
+                connection.executemany(sql, same)
+    except (sqlite3.Error, OverflowError) as error:
         return error
     return None
 
@@ -136,5 +137,5 @@ def _grouped(rows: Sequence[Statement]) -> Iterable[tuple[str, list[tuple[Value,
             yield sql, [row.values for row in same]
 
 
-def _name(error: sqlite3.Error) -> str:
+def _name(error: Failure) -> str:
     return str(getattr(error, "sqlite_errorname", ""))

@@ -20,7 +20,7 @@ import structlog
 
 from vtuber_brain.errors import Unavailable
 from vtuber_brain.messages import Event, Incoming, Retraction, Turn, Utterance
-from vtuber_brain.transcripts.database import BUSY_TIMEOUT_S, Database
+from vtuber_brain.transcripts.database import BUSY_TIMEOUT_S, Database, Failure
 from vtuber_brain.transcripts.rows import (
     END_STREAM,
     START_STREAM,
@@ -201,7 +201,7 @@ class Transcripts:
         if isinstance(error, sqlite3.OperationalError):
             self._owed.extend(entry for entry in batch if entry.owed)
 
-    def _note(self, error: sqlite3.Error | None) -> None:
+    def _note(self, error: Failure | None) -> None:
         was_failing = self.failing is not None
         self.failing = None if error is None else str(self._database.unavailable(error))
         if error is not None and not was_failing:
