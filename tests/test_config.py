@@ -200,6 +200,10 @@ class TestProblems:
 
 
 class TestContradictions:
+    def test_the_panel_knows_where_the_voices_page_is(self, toml):
+        (problem,) = problems(toml("[control]\npanel = true\n[voice]\nport = 0\n"))
+        assert problem.where == "voice.port"
+
     def test_slow_comes_before_dead(self, toml):
         (problem,) = problems(toml("[engine]\nslow_s = 20\n"))
         assert problem.where == "engine.slow_s"

@@ -26,6 +26,14 @@ def judged(folder, text):
     return apply(text, rules_for(settings, load_persona("pip", folder)))
 
 
+def test_which_model_is_missing_is_named_by_its_setting(tmp_path):
+    config = tmp_path / "brain.toml"
+    config.write_text('[model]\npath = "/none"\n[sentiment]\nmodel = "/none"\n')
+    with pytest.raises(ConfigError) as refused:
+        make_plan(config)
+    assert [problem.where for problem in refused.value.problems] == ["model.path: /none", "sentiment.model: /none"]
+
+
 @pytest.mark.parametrize("inside", ["", "file/", "file/deeper/"])
 def test_transcripts_where_no_file_can_be_are_refused_before_anything_starts(inside, tmp_path):
     (tmp_path / "file").write_text("")

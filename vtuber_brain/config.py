@@ -186,6 +186,9 @@ def _contradictions(settings: Settings) -> Iterator[Problem]:
     yield from _twitch_contradictions(settings.twitch)
     yield from _control_contradictions(settings.control)
     yield from _voice_contradictions(settings.voice)
+    if settings.control.panel and not settings.voice.port:
+        fix = "Give it a number: the panel leads to the voice's page by it"
+        yield Problem("voice.port", "0, a free one that nobody knows before, and control.panel is on", fix)
     engine = settings.engine
     if engine.slow_s >= engine.dead_s:
         yield Problem("engine.slow_s", "not less than engine.dead_s", "Make slow_s the smaller of the two")

@@ -1,7 +1,7 @@
 """What can be known before anything starts: settings, persona, rules and models, checked together in one pass."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -42,19 +42,21 @@ def make_plan(config: Path | None) -> Plan:
     settings = load(config)
     problems = [*unguarded(settings), *_unusable(settings.transcripts)]
 
-    def collected(step: Callable[[], T]) -> T | None:
+    def collected(step: Callable[[], T], setting: str = "") -> T | None:
         try:
             return step()
         except ConfigError as error:
-            problems.extend(error.problems)
+            problems.extend(
+                replace(one, where=f"{setting}: {one.where}" if setting else one.where) for one in error.problems
+            )
             return None
 
     sentiment = settings.sentiment
     persona = collected(lambda: load_persona(settings.persona.name, settings.persona.dir))
     rules = collected(lambda: rules_for(sentiment, persona))
     is_local = settings.engine.kind == "local"
-    model = collected(lambda: models.resolve(settings.model.path)) if is_local else None
-    classifier = collected(lambda: models.resolve(sentiment.model)) if sentiment.enabled else None
+    model = collected(lambda: models.resolve(settings.model.path), "model.path") if is_local else None
+    classifier = collected(lambda: models.resolve(sentiment.model), "sentiment.model") if sentiment.enabled else None
     if problems or persona is None or rules is None:
         raise ConfigError(problems)
     lora = sentiment.lora or models.own_lora(sentiment.model)
