@@ -63,6 +63,19 @@ def test_the_random_models_answer_differently_to_different_prompts(served):
     assert len({tuple(answer) for answer in expected}) > len(expected) // 2
 
 
+def test_with_longrope_nobodys_positions_depend_on_how_long_another_prompt_is(tmp_path):
+    """Beyond its first length such a model turns the positions of a whole step another way: a row never gets there."""
+    first = {"original_max_position_embeddings": 64}
+    factors = {"short_factor": [1.0] * 4, "long_factor": [1.0, 2.0, 4.0, 8.0], "factor": 2.0}
+    rope = {"rope_type": "longrope", "rope_theta": 10000.0, **factors, **first}
+    folder = save_model("phi3", tmp_path, rope_parameters=rope, sliding_window=None, **first)
+    short, long = [(7 * n) % 90 + 3 for n in range(20)], [(5 * n) % 90 + 3 for n in range(60)]
+    alone, *_ = answers(folder, [short], context=128, num_slots=2)
+    together, cut = answers(folder, [short, long], context=128, num_slots=2)
+    assert together == alone
+    assert len(cut) == 64 - len(long)
+
+
 @pytest.mark.parametrize("family", REFUSED)
 def test_a_family_that_cannot_be_served_is_refused_by_name(family, tmp_path):
     folder = save_model(family, tmp_path)

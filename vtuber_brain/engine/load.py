@@ -207,7 +207,15 @@ def _refused(model: PreTrainedModel, reason: str) -> ModelRefused:
 
 
 def _longest_context(model: PreTrainedModel) -> int:
-    return int(getattr(model.config.get_text_config(), "max_position_embeddings", None) or 2**30)
+    """What the model was made for; with `longrope` what it was first made for.
+
+    Beyond that transformers turns everybody's positions in a step another way, as soon as one row is so long.
+    """
+    config = model.config.get_text_config()
+    ropes = getattr(config, "rope_parameters", None) or {}
+    each = [ropes] if "rope_type" in ropes else [rope for rope in ropes.values() if isinstance(rope, dict)]
+    first = [rope["original_max_position_embeddings"] for rope in each if rope.get("rope_type") == "longrope"]
+    return int(min([getattr(config, "max_position_embeddings", None) or 2**30, *first]))
 
 
 def _probe_tokens(model: PreTrainedModel, count: int = _PROBE_TOKENS) -> list[int]:
