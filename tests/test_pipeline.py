@@ -712,6 +712,15 @@ async def test_when_nobody_writes_she_speaks_on_her_own_and_remembers_it():
         assert not brain.out.of(Dropped)
 
 
+async def silences(brain, num):
+    """Return when it has been time for her to speak on her own so many times."""
+    began = {brain.pipeline._silence._since_s}
+    async with asyncio.timeout(10):
+        while len(began) <= num:
+            await asyncio.sleep(0.005)
+            began.add(brain.pipeline._silence._since_s)
+
+
 @pytest.mark.parametrize("state", ["muted", "asleep", "stopping", "thinking"])
 async def test_she_does_not_speak_on_her_own_while_she_should_not(state):
     hold = asyncio.Event()
@@ -720,10 +729,16 @@ async def test_she_does_not_speak_on_her_own_while_she_should_not(state):
             await brain.pipeline.receive(message("hello"))
         else:
             setattr(brain.pipeline, state, True)
-        async with asyncio.timeout(10):
-            while brain.pipeline._silence._num_broken < 2:
-                await asyncio.sleep(0.005)
+        await silences(brain, 2)
         assert len(brain.engine.requests) == (state == "thinking")
+
+
+async def test_after_a_pause_longer_than_any_silence_she_breaks_the_next_one():
+    async with running(Brain(says("I found a button."), idle_s=0.02, idle_times=2)) as brain:
+        brain.pipeline.mute()
+        await silences(brain, 3)
+        brain.pipeline.unmute()
+        await brain.out.until(lambda out: len(out.of(Turn)) == 2)
 
 
 async def test_what_she_says_on_her_own_makes_way_for_a_viewer_after_its_sentence():
@@ -751,9 +766,7 @@ async def test_a_persona_without_musings_keeps_silent():
     brain = Brain(says("Hm."), idle_s=0.01, idle_times=2)
     async with running(brain):
         brain.cast.on_stage = Role(quiet)
-        async with asyncio.timeout(10):
-            while brain.pipeline._silence._num_broken < 2:
-                await asyncio.sleep(0.005)
+        await silences(brain, 2)
         assert len(brain.engine.requests) == len([r for r in brain.engine.requests if r.priority < 0]) <= 1
 
 

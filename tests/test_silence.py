@@ -49,11 +49,21 @@ async def test_what_is_written_or_said_begins_it_anew(clock):
         assert not await is_over(silence)
 
 
+async def test_a_silence_that_she_does_not_break_counts_for_nothing(clock):
+    silence = Silence(30, 2, clock)
+    for _ in range(5):
+        clock.now_s += 30
+        assert await is_over(silence)
+        assert not await is_over(silence)
+
+
 async def test_to_an_empty_room_she_speaks_only_so_often_until_somebody_writes(clock):
     silence = Silence(30, 2, clock)
     for expected in (True, True, False, False):
         clock.now_s += 60
         assert await is_over(silence) == expected
+        if expected:
+            silence.broken()
     silence.heard()
     clock.now_s += 60
     assert await is_over(silence)

@@ -158,8 +158,7 @@ class Pipeline:
 
     async def skip(self) -> bool:
         """Cut what sounds, which may be said already, else what is being said; False: nothing is there to cut."""
-        sounding = self._heard.skip()
-        if sounding is not None:
+        if (sounding := self._heard.skip()) is not None:
             self._memory.correct(sounding)
             await self._publisher.withdraw(replace(sounding, outcome="cut", reason="skip"))
             if sounding.reason == "skip":  # in the books another than before
@@ -238,6 +237,7 @@ class Pipeline:
             await self._silence.over()
             musings = self._cast.on_stage.persona.musings
             if musings and not (self._thoughts or self._silent() or self.stopping):
+                self._silence.broken()
                 self._begin(None, musings[next(self._musings) % len(musings)], group, lambda: None)
 
     def _begin(

@@ -22,8 +22,12 @@ class Silence:
         """She has said something, or was about to."""
         self._since_s = self._clock()
 
+    def broken(self) -> None:
+        """She breaks it, on her own."""
+        self._num_broken += 1
+
     async def over(self) -> None:
-        """Return when it is time to break it; each return counts as having done so."""
+        """Return when it is time to break it; with each return it begins anew, whether she does or not."""
         while True:
             if self._num_broken >= self._times:
                 self._heard.clear()
@@ -32,5 +36,4 @@ class Silence:
             if left_s <= 0:
                 break
             await asyncio.sleep(left_s)
-        self._num_broken += 1
         self.spoke()
