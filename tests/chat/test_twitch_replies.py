@@ -172,6 +172,22 @@ async def test_busy_is_waited_for_and_a_lost_answer_is_not_written_twice(twitch)
     assert dropped(stage, "unavailable") == 1
 
 
+async def test_what_waited_when_the_source_ended_is_written_when_it_runs_again(twitch):
+    log_in(twitch)
+    path = "/helix/chat/messages"
+    async with on_stage(reply_in_chat="all", timeout_s=30) as stage:
+        await twitch.subscribed()
+        twitch.fail(path, Answer(0, hang=True))
+        await spoken(stage, "lost")
+        await spoken(stage, "kept")
+        await until(lambda: not twitch.plans[path])
+        stage.task.cancel()
+        await asyncio.gather(stage.task, return_exceptions=True)
+        stage.task = asyncio.create_task(stage.chat.run(stage.deliver), name="twitch_source")
+        await twitch.until(lambda: twitch.sent)
+    assert [sent["message"] for sent in twitch.sent] == ["kept"]
+
+
 async def test_what_twitch_does_not_show_is_counted(twitch):
     log_in(twitch)
     raw = '{"data": [{"message_id": "", "is_sent": false, "drop_reason": {"code": "msg_duplicate", "message": "no"}}]}'

@@ -112,13 +112,13 @@ class TwitchReplies:
     async def run(self, send: Send) -> None:
         """Write what is queued, until cancelled."""
         while True:
-            await self._arrived.wait()
-            self._arrived.clear()
             while self._waiting:
                 if (wait_s := self._window.wait_s(time.monotonic())) > 0:
                     await asyncio.sleep(wait_s)
                     continue
                 await self._write(self._waiting.popleft(), send)
+            self._arrived.clear()
+            await self._arrived.wait()
 
     async def _write(self, reply: _Reply, send: Send) -> None:
         now_s = time.monotonic()
