@@ -120,6 +120,15 @@ def test_a_rollback_leads_to_the_one_before_and_the_one_taken_back_is_never_curr
     assert (marks[third.name].by, marks[third.name].at, marks[third.name].reason) == ("ana", 5.0, "too loud")
 
 
+def test_a_rollback_leads_past_the_same_weights_under_another_name(store, made, tmp_path):
+    first, second = made(0), made(1)
+    folder = tmp_path / "out-1"
+    twin = publish(store, folder, manifest(folder, day=9), SERVED)
+    assert twin.name != second.name
+    assert store.rollback("mori", "ana") == first
+    assert store.current("mori") == first
+
+
 def test_a_rollback_that_was_killed_after_its_mark_is_ended_by_the_next(store, made, monkeypatch):
     first, second = made(0), made(1)
     with monkeypatch.context() as patched:

@@ -49,6 +49,20 @@ def test_what_was_refused_is_never_current_and_neither_are_the_same_weights(stor
         publish(store, tmp_path / "out-1", manifest(tmp_path / "out-1", day=9), SERVED)
 
 
+def test_of_the_same_weights_held_twice_refusing_one_refuses_both(store, tmp_path):
+    folder = weights(tmp_path / "out", 1)
+    twins = [
+        publish(store, folder, manifest(folder, day=day, gate=Verdict(outcome="held")), SERVED, promote=False)
+        for day in (1, 2)
+    ]
+    refuse(store, "mori", twins[0].name, "rani")
+    assert waiting(store, "mori") == []
+    with pytest.raises(ConfigError, match="does not wait"):
+        approve(store, "mori", twins[1].name, "rani")
+    with pytest.raises(ConfigError, match=f"the same weights were, as {twins[0].name}, rolled back by rani"):
+        store.make_current(twins[1])
+
+
 def test_the_newest_is_meant_unless_one_is_named(store, held):
     first, second = held(1), held(2)
     assert refuse(store, "mori", None, "rani") == second

@@ -67,6 +67,14 @@ class Ledger:
                 self.promoted.append(one)
         del self.promoted[:-MAX_PROMOTED]
 
+    def taken_back(self, name: str, content: str | None) -> tuple[str, RolledBack] | None:
+        """By which name, by whom and why a release, or another with its very `content`, was; None: it was not."""
+        marks = self.rolled_back.items()
+        same = (
+            (known, mark) for known, mark in marks if known == name or (content is not None and mark.content == content)
+        )
+        return next(same, None)
+
     def to_bytes(self) -> bytes:
         """The file's content, the same bytes for the same values."""
         told = {

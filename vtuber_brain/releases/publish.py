@@ -66,9 +66,9 @@ def publish(
     final = folder / "releases" / name
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
-        for known, mark in read_ledger(folder).rolled_back.items():
-            if known == name or mark.content == manifest.content.sha256:
-                raise Refused(f"the same weights were rolled back as {known} by {mark.by}, and are never current again")
+        if (found := read_ledger(folder).taken_back(name, manifest.content.sha256)) is not None:
+            known, mark = found
+            raise Refused(f"the same weights were rolled back as {known} by {mark.by}, and are never current again")
         (folder / "releases").mkdir(exist_ok=True)
         _sweep(folder / "releases")
         if not final.exists():

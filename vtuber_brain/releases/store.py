@@ -37,6 +37,13 @@ class Release:
             return None
         return manifest if isinstance(manifest, dict) else None
 
+    @property
+    def content(self) -> str | None:
+        """The hash of what it is made of, as its manifest has it."""
+        content = (self.manifest or {}).get("content")
+        digest = content.get("sha256") if isinstance(content, dict) else None
+        return digest if isinstance(digest, str) else None
+
 
 class ReleaseStore:
     """The folder `personas` of the state folder, which need not exist."""
@@ -83,14 +90,15 @@ class ReleaseStore:
     def make_current(self, release: Release) -> None:
         """Point at `release`: whoever reads meanwhile, or after a crash, finds the old pointer or the new one whole.
 
-        Raises ConfigError for one that was rolled back, which is never current again, and OSError.
+        Raises ConfigError for one that was rolled back, whose weights are never current again, and OSError.
         """
         folder = self.folder(release.persona)
         with locked(folder):
             ledger = read_ledger(folder)
-            if release.name in ledger.rolled_back:
-                mark = ledger.rolled_back[release.name]
-                what = f"it was rolled back by {mark.by}" + (f" ({mark.reason})" if mark.reason else "")
+            if (found := ledger.taken_back(release.name, release.content)) is not None:
+                known, mark = found
+                same = "it was" if known == release.name else f"the same weights were, as {known},"
+                what = f"{same} rolled back by {mark.by}" + (f" ({mark.reason})" if mark.reason else "")
                 fix = f"Choose another; to hear it all the same, name its folder: --release {release.path}"
                 raise ConfigError([Problem(f"release {release.name}", what, fix)])
             ledger.promote(release.name, self.pointed(release.persona))
@@ -109,7 +117,7 @@ class ReleaseStore:
         with locked(folder):
             name = self.pointed(persona) or ""
             ledger = read_ledger(folder)
-            content = _content(folder / "releases" / name)
+            content = Release(persona, name, folder / "releases" / name).content
             mark = RolledBack(at=time.time() if at is None else at, by=by, reason=reason, content=content)
             ledger.rolled_back.setdefault(name, mark)
             write_ledger(folder, ledger)
@@ -140,7 +148,7 @@ class ReleaseStore:
     def _previous(self, persona: str, current: str | None, ledger: Ledger) -> Release | None:
         there = {release.name: release for release in self.releases(persona)}
         for name in reversed(ledger.promoted):
-            if name != current and name not in ledger.rolled_back and name in there:
+            if name != current and name in there and ledger.taken_back(name, there[name].content) is None:
                 return there[name]
         return None
 
@@ -169,15 +177,6 @@ class ReleaseStore:
 
     def _pointer(self, persona: str) -> Path:
         return self.root / persona / "current"
-
-
-def _content(folder: Path) -> str | None:
-    """The hash of a release's content, as its manifest has it."""
-    try:
-        found = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["content"]["sha256"]
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
-        return None
-    return found if isinstance(found, str) else None
 
 
 def _is_name(name: str) -> bool:

@@ -17,8 +17,9 @@ HELD = "held"
 def waiting(store: ReleaseStore, persona: str) -> list[Release]:
     """Those that nobody has decided on yet, by name. Raises ConfigError for a damaged ledger."""
     ledger = store.ledger(persona)
-    decided = {*ledger.rolled_back, *ledger.approved, *ledger.promoted}
-    return [one for one in store.releases(persona) if is_held(one) and one.name not in decided]
+    decided = {*ledger.approved, *ledger.promoted}
+    held = [one for one in store.releases(persona) if is_held(one) and one.name not in decided]
+    return [one for one in held if ledger.taken_back(one.name, one.content) is None]
 
 
 def is_held(release: Release) -> bool:
@@ -46,12 +47,13 @@ def approve(store: ReleaseStore, persona: str, name: str | None, by: str, reason
 def refuse(store: ReleaseStore, persona: str, name: str | None, by: str, reason: str = "") -> Release:
     """Have one that waits (None: the newest) never go live. Raises as `approve`."""
     release = _chosen(store, persona, name)
-    content = ((release.manifest or {}).get("content") or {}).get("sha256")
     folder = store.folder(persona)
     with locked(folder):
         ledger = read_ledger(folder)
         told = f"refused: {reason}" if reason else "refused"
-        ledger.rolled_back.setdefault(release.name, RolledBack(at=time.time(), by=by, reason=told, content=content))
+        ledger.rolled_back.setdefault(
+            release.name, RolledBack(at=time.time(), by=by, reason=told, content=release.content)
+        )
         write_ledger(folder, ledger)
     return release
 
