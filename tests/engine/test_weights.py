@@ -6,12 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from torch.testing._internal.two_tensor import TwoTensor
 from transformers import AutoModelForCausalLM
 
 from tests.support.families import save_model
 from tests.support.loras import save_lora
 from vtuber_brain.engine.attention import lay_out
-from vtuber_brain.engine.load import load_runner
+from vtuber_brain.engine.load import _model_bytes, load_runner
 from vtuber_brain.engine.loras import read_lora
 from vtuber_brain.engine.products import _INT8_MAX_TOKENS, Bank, join_products
 from vtuber_brain.engine.scheduler import Job, Span, Step
@@ -114,6 +115,16 @@ def test_a_base_computed_elsewhere_still_carries_its_loras(base, lora):
 def test_what_a_cpu_cannot_keep_is_refused_with_what_it_can(base, weights):
     with pytest.raises(ModelRefused, match="needs a CUDA device; on a CPU there is int8"):
         load_runner(replace(SHAPE, model=str(base), weights=weights))
+
+
+def test_weights_that_are_made_of_tensors_count_as_what_they_are_made_of(base):
+    model = AutoModelForCausalLM.from_pretrained(base)
+    whole, tied = _model_bytes(model), model.get_input_embeddings()
+    linears = [module for module in model.modules() if type(module) is nn.Linear and module.weight is not tied.weight]
+    for linear in linears:
+        halves = TwoTensor(linear.weight.data.half(), linear.weight.data.half())
+        linear.weight = nn.Parameter(halves, requires_grad=False)
+    assert _model_bytes(model) == whole
 
 
 def test_a_memory_budget_makes_fewer_slots_and_is_kept(base):

@@ -183,8 +183,15 @@ def _fitting_cache(runner: Runner, configure: Configure, position_bytes: int) ->
 
 
 def _model_bytes(model: PreTrainedModel) -> int:
-    tensors = {tensor.data_ptr(): tensor for tensor in [*model.parameters(), *model.buffers()]}
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    return sum(_num_bytes(tensor) for tensor in [*model.parameters(), *model.buffers()])
+
+
+def _num_bytes(tensor: torch.Tensor) -> int:
+    """What a tensor takes; one of torchao's has no memory of its own, but tensors within."""
+    if not hasattr(tensor, "__tensor_flatten__"):
+        return int(tensor.nbytes)
+    names, _ = tensor.__tensor_flatten__()
+    return sum(_num_bytes(getattr(tensor, name)) for name in names)
 
 
 def _load_model(configure: Configure, dtype: torch.dtype | Literal["auto"]) -> PreTrainedModel:
