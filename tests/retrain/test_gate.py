@@ -107,8 +107,16 @@ def test_a_person_may_hold_and_force_by_name_but_never_for_another_base():
     assert hold(judge(measured()), "rani", "wait for the weekend").outcome == "hold"
     with pytest.raises(ValueError, match="another base"):
         force(judge(measured(made_for=replace(SERVED, base="x" * 64))), "rani", "please")
+    with pytest.raises(ValueError, match="never current again"):
+        force(judge(measured(), rolled_back="taken back as r-1 by rani"), "rani", "please")
     with pytest.raises(ValueError, match="a name and a reason"):
         force(bad, " ", "because")
+
+
+def test_weights_that_were_rolled_back_are_refused_however_good():
+    verdict = judge(measured(), rolled_back="taken back as r-1 by rani")
+    assert (verdict.outcome, verdict.vetoes) == ("reject", ("rolled_back",))
+    assert verdict.reasons == ["rolled_back: weights rolled back before: taken back as r-1 by rani"]
 
 
 def test_the_verdict_is_json_even_where_a_number_is_not_finite():

@@ -98,3 +98,17 @@ def test_the_transcripts_are_packed_anew_by_a_night_that_may_begin_and_by_no_oth
     assert not is_packed()
     run_night(task)
     assert is_packed()
+
+
+def test_a_night_that_makes_what_was_rolled_back_is_rejected_and_the_next_one_begins(world, tmp_path):
+    streamed(tmp_path, 1, 2, 3)
+    task = night(world.base, tmp_path)
+    first = run_night(task)
+    task.store.rollback("toy", "live guard", "8 of 24 refused")
+    ended = run_night(task, from_step="trained")
+    assert (ended.outcome, ended.verdict.vetoes) == ("rejected", ("rolled_back",))
+    assert f"taken back as {first.release.name} by live guard" in ended.verdict.reasons[0]
+    streamed(tmp_path, 4, 5)
+    later = run_night(task)
+    assert (later.outcome, later.night) == ("released", f"{first.night}.2")
+    assert task.store.current("toy") == later.release

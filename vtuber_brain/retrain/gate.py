@@ -14,7 +14,7 @@ from vtuber_brain.retrain.measures import CANDIDATE, CURRENT, Figures, Measured
 from vtuber_brain.retrain.style import Style
 
 Outcome = Literal["release", "reject", "hold"]
-VETOES = ("identity", "empty", "safety", "trigger", "canary", "memorised", "style", "nll", "drift")
+VETOES = ("identity", "rolled_back", "empty", "safety", "trigger", "canary", "memorised", "style", "nll", "drift")
 SOFT = "better"
 
 
@@ -60,12 +60,19 @@ class Verdict:
         return table
 
 
-def judge(measured: Measured, settings: GateSettings | None = None) -> Verdict:
-    """The verdict on the candidate of `measured`. What was not measured counts as not passed."""
+def judge(measured: Measured, settings: GateSettings | None = None, *, rolled_back: str = "") -> Verdict:
+    """The verdict on the candidate of `measured`. What was not measured counts as not passed.
+
+    `rolled_back` says of which release these very weights were once taken back, if they were.
+    """
     limits = settings or GateSettings()
     candidate = measured.of(CANDIDATE) or Figures(CANDIDATE)
     current = measured.of(CURRENT) or Figures(CURRENT)
     checks = tuple(check for rule in _RULES for check in rule(measured, candidate, current, limits))
+    again = Check(
+        "rolled_back", "weights rolled back before", float(bool(rolled_back)), 0.0, not rolled_back, rolled_back
+    )
+    checks = (*checks, again)
     broken = tuple(name for name in (*VETOES, SOFT) if any(c.veto == name and not c.passed for c in checks))
     return Verdict("reject" if broken else "release", broken, checks)
 
@@ -76,12 +83,14 @@ def hold(verdict: Verdict, by: str, reason: str) -> Verdict:
 
 
 def force(verdict: Verdict, by: str, reason: str) -> Verdict:
-    """A person lets pass what the gate kept back, by name and with a reason; but for another base nobody can.
+    """A person lets pass what the gate kept back, by name and with a reason; a few things nobody can.
 
     Raises ValueError.
     """
     if "identity" in verdict.vetoes:
         raise ValueError("a lora made for another base, tokenizer or chat template cannot be released")
+    if "rolled_back" in verdict.vetoes:
+        raise ValueError("weights that were rolled back are never current again")
     if not by.strip() or not reason.strip():
         raise ValueError("forcing a release takes a name and a reason")
     return dataclasses.replace(verdict, outcome="release", human=Human(by, "force", reason))

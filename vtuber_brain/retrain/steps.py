@@ -11,6 +11,7 @@ from typing import Any
 from vtuber_brain.engine.load import load_tokenizer
 from vtuber_brain.engine.render import Renderer
 from vtuber_brain.errors import ConfigError, Problem
+from vtuber_brain.releases.publish import content_hash
 from vtuber_brain.retrain import gate
 from vtuber_brain.retrain.ab_sheet import ab_sheet
 from vtuber_brain.retrain.arrival import arrival, arrival_inputs
@@ -202,23 +203,25 @@ class Steps:
 
     def judge(self) -> None:
         """The gate, and whoever overrules it."""
-        force = self.task.force
+        force, taken_back = self.task.force, self._taken_back()
 
         def work(_: Path) -> Results:
-            verdict = gate.judge(self._measured(), self.task.settings.gate)
+            verdict = gate.judge(self._measured(), self.task.settings.gate, rolled_back=taken_back)
             if force is None and self.task.settings.gate.hold and verdict.outcome == "release":
                 verdict = gate.hold(verdict, "retrain.gate.hold", "it waits for a person's word")
             if force is not None and verdict.outcome != "release":
                 try:
                     verdict = gate.force(verdict, force.by, force.reason)
                 except ValueError as error:
-                    raise ConfigError([Problem("--force", str(error), "Train it on the base that is served")]) from None
+                    fix = "Train another, on the base that is served"
+                    raise ConfigError([Problem("--force", str(error), fix)]) from None
             return Results({"verdict.json": packed_verdict(verdict)}, {"outcome": verdict.outcome})
 
         inputs = {
             "measured": self._entry("evaluated").results,
             "settings": self.task.settings.gate.model_dump(mode="json"),
             "force": [force.by, force.reason] if force is not None else None,
+            "rolled_back": taken_back,
         }
         self._do("gated", inputs, work)
 
@@ -266,6 +269,12 @@ class Steps:
 
     def _measured(self) -> Measured:
         return unpacked_measured(self.journal.path("evaluated", "measured.json").read_bytes())
+
+    def _taken_back(self) -> str:
+        """As what release the candidate's very weights were taken back once; "" where they were not."""
+        content = content_hash(self.journal.path("trained", "lora"))
+        found = self.task.store.ledger(self.task.persona.name).taken_back("", content)
+        return f"taken back as {found[0]} by {found[1].by}" if found is not None else ""
 
     def _verdict(self) -> Verdict:
         return unpacked_verdict(self.journal.path("gated", "verdict.json").read_bytes())
