@@ -281,12 +281,12 @@ class App:
         return await self._controls.desk.obey(command)
 
     def _show_status(self) -> None:
-        down, role = self._health.down, self._cast.on_stage
-        state = overall(self._pipeline, self._health)
-        self._bus.set_status(
-            topics.Status(state=state, persona=role.persona.name, release=role.release, engine=self._engine.state)
-        )
-        self._publisher.notify(Status(state, self._pipeline.muted, role.persona.name, role.release))
+        down, role, muted = self._health.down, self._cast.on_stage, self._pipeline.muted
+        state, name = overall(self._pipeline, self._health), role.persona.name
+        self._bus.set_status(topics.Status(state=state, persona=name, release=role.release, engine=self._engine.state))
+        self._publisher.notify(Status(state, muted, name, role.release))
+        for chat in self._twitch:
+            chat.mute(muted)
         notify.status(f"{state}: {', '.join(f'{part} {reason}' for part, reason in down.items()) or 'all well'}")
 
     def _watch(self, part: str) -> Callable[[State, str], None]:

@@ -116,6 +116,24 @@ async def test_a_reply_that_ends_just_after_its_words_were_taken_back_is_not_wri
     assert dropped(stage, "retracted") == 1
 
 
+async def test_muted_she_writes_nothing_not_even_what_she_has_said_before(twitch):
+    log_in(twitch)
+    path = "/helix/chat/messages"
+    async with on_stage(reply_in_chat="all", timeout_s=30) as stage:
+        await twitch.subscribed()
+        twitch.fail(path, Answer(0, hang=True))
+        await spoken(stage, "on its way")
+        await spoken(stage, "waits")
+        await until(lambda: not twitch.plans[path])
+        stage.chat.mute(True)
+        await spoken(stage, "ends just after")
+        await until(lambda: dropped(stage, "muted") == 3)
+        stage.chat.mute(False)
+        await spoken(stage, "fine")
+        await twitch.until(lambda: twitch.sent)
+    assert [sent["message"] for sent in twitch.sent] == ["fine"]
+
+
 async def test_a_queue_that_is_full_loses_its_oldest_and_what_waited_too_long_is_not_written(twitch):
     log_in(twitch)
     async with on_stage(reply_in_chat="all", reply_queue=2, reply_max_age_s=0.5) as stage:

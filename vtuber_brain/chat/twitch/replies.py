@@ -1,7 +1,7 @@
 """Her replies, written into the chat they answer: the sink `twitch`. Never makes its caller wait.
 
-A reply that was taken back before it was written is not written. It keeps under Twitch's limits by itself, for who
-exceeds them is not heard for a while.
+A reply that was taken back before it was written is not written, and while she is muted none is. It keeps under
+Twitch's limits by itself, for who exceeds them is not heard for a while.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ MAX_OWN = 64
 MAX_RETRACTIONS = 256
 _TAKEN_BACK = "taken_back"
 
-Unsent = Literal["queue_full", "stale", "retracted", "rejected", "unavailable"]
+Unsent = Literal["queue_full", "stale", "retracted", "muted", "rejected", "unavailable"]
 
 
 class Send(Protocol):
@@ -57,6 +57,7 @@ class TwitchReplies:
         self._own: deque[str] = deque(maxlen=MAX_OWN)
         self._said: dict[str, list[str]] = {}
         self._retractions: deque[Retraction] = deque(maxlen=MAX_RETRACTIONS)
+        self._muted = False
 
     async def emit(self, event: Event) -> None:
         """Gather the sentences of a reply; when its turn has ended well, queue it, if it is to be written."""
@@ -79,6 +80,9 @@ class TwitchReplies:
         if any(retraction.covers(message) for retraction in self._retractions):
             self._drop("retracted")
             return
+        if self._muted:
+            self._drop("muted")
+            return
         if len(self._waiting) >= self._settings.reply_queue:
             self._waiting.popleft()
             self._drop("queue_full")
@@ -93,6 +97,17 @@ class TwitchReplies:
             self._drop("retracted")
         self._waiting = deque(kept)
         if self._sending is not None and retraction.covers(self._sending[0]):
+            self._sending[1].cancel()
+
+    def mute(self, muted: bool) -> None:
+        """Write nothing while muted: also what ended before is dropped, not kept for later."""
+        self._muted = muted
+        if not muted:
+            return
+        while self._waiting:
+            self._waiting.popleft()
+            self._drop("muted")
+        if self._sending is not None:
             self._sending[1].cancel()
 
     def moderates(self, moderator: bool) -> None:
@@ -136,14 +151,14 @@ class TwitchReplies:
         if code is None:
             self._metrics.sent.inc()
         elif code == _TAKEN_BACK:
-            self._drop("retracted")
+            self._drop("muted" if self._muted else "retracted")
         else:
             log.warning("twitch_reply_rejected", code=code)
             self._drop("rejected")
             self.wrote(reply.text)
 
     async def _send(self, reply: _Reply, send: Send) -> str | None:
-        """Twitch may be busy, and is asked again; a retraction puts an end to that."""
+        """Twitch may be busy, and is asked again; a retraction or a mute puts an end to that."""
         sending = asyncio.ensure_future(send(reply.text, answered(reply.message)))
         self._sending = reply.message, sending
         try:

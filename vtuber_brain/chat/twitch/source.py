@@ -70,6 +70,10 @@ class TwitchChat:
         """Whether the stream is on; None where nobody has said so."""
         return self._intake.live
 
+    def mute(self, muted: bool) -> None:
+        """Whether anything may be written into chat."""
+        self._answers.mute(muted)
+
     async def run(self, deliver: Deliver) -> None:
         """Deliver what happens until cancelled. Raises Refused when a login is missing or worth nothing."""
         pauses = backoff(FIRST_PAUSE_S, self._settings.retry_max_s)
