@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -44,8 +44,8 @@ log = structlog.get_logger(__name__)
 
 BUS_DRAIN_S = 2.0
 
-
 OnStarted = Callable[[Started], None]
+Task = asyncio.Task[None]
 
 
 async def run(plan: Plan, config: Path | None, on_started: OnStarted) -> None:
@@ -156,10 +156,10 @@ class App:
         sources: list[Source] = [*web, *self._twitch, *self._plugins.sources]
         with signals.heeded() as told:
             async with asyncio.TaskGroup() as group:
+                publishing = group.create_task(self._publisher.run(), name="publisher")
                 children = [group.create_task(self._engine.run(), name="engine")]
                 running = [
                     group.create_task(self._bus.run(), name="bus"),
-                    group.create_task(self._publisher.run(), name="publisher"),
                     group.create_task(self._controls.run(), name="control"),
                     group.create_task(self._pipeline.run(), name="pipeline"),
                     group.create_task(self._sentry.run(), name="sentry"),
@@ -176,11 +176,8 @@ class App:
                 running.append(group.create_task(self._announce(on_started), name="announce"))
                 await told.stop.wait()
                 await self._drain(told)
-                for part in [*running, *children]:
-                    part.cancel()
-                await told.unless_hurried(asyncio.wait(children))
-                for child in children:  # a second time: then they are killed without being asked
-                    child.cancel()
+                await self._stop(told, running, children)
+                publishing.cancel()
 
     async def _announce(self, on_started: OnStarted) -> None:
         """Say that she can talk: to systemd, and to the terminal."""
@@ -220,6 +217,16 @@ class App:
             log.warning("drain_cut_short")
             await self._pipeline.drain(0)
         await told.unless_hurried(self._bus.drain(BUS_DRAIN_S))
+
+    async def _stop(self, told: signals.Signals, running: Sequence[Task], children: Sequence[Task]) -> None:
+        """End all but the publisher, which tells first what became of the last messages that came in."""
+        for part in [*running, *children]:
+            part.cancel()
+        await told.unless_hurried(asyncio.wait(children))
+        for child in children:  # a second time: then they are killed without being asked
+            child.cancel()
+        await told.unless_hurried(asyncio.wait(running))
+        await told.unless_hurried(self._publisher.drain())
 
     async def _reload(self) -> list[str]:
         """Take over the persona, the lists, the thresholds, plugins' settings; returns what needs a restart for it.

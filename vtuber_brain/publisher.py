@@ -72,6 +72,11 @@ class Publisher:
                 await self._record(*fates)
                 for fate in fates:
                     await self._hand_on(fate)
+                    self._later.task_done()
+
+    async def drain(self) -> None:
+        """Return once nothing is put off any more; `run` does the work."""
+        await self._later.join()
 
     async def publish(self, event: Event) -> None:
         """Record one event and hand it to every sink, but nothing of a reply that was withdrawn meanwhile.

@@ -1,6 +1,7 @@
 """What the operator does to a running daemon: commands on the bus, reload, drain; and the engine and wheel offline."""
 
 import asyncio
+import itertools
 import json
 import signal
 import sqlite3
@@ -134,6 +135,26 @@ async def test_a_reply_in_the_making_is_finished_before_the_daemon_leaves(tmp_pa
         await chat.until("verdict", id="last")
         assert await daemon.stop() == 0
         assert (await chat.until("reply", in_reply_to="last"))["outcome"] == "spoken"
+
+
+async def test_who_leaves_in_a_flood_leaves_no_stored_message_without_a_fate(tmp_path):
+    unlimited = {"VTB_WEBSOCKET__BURST": "1000000", "VTB_WEBSOCKET__MESSAGES_PER_S": "1000000"}
+    async with Daemon(tmp_path, env=unlimited) as daemon, viewer(daemon.url) as chat:
+
+        async def flood():
+            for n in itertools.count():
+                await chat.say(n, f"see https://spam-{n}.example", author=f"viewer-{n}")
+
+        sending = asyncio.create_task(flood())
+        await chat.until("ack", of="message", count=200)
+        assert await daemon.stop() == 0
+        await asyncio.gather(sending, return_exceptions=True)
+    with sqlite3.connect(daemon.transcripts) as database:
+        lost = database.execute(
+            """SELECT message_id FROM messages EXCEPT SELECT message_id FROM verdicts
+            EXCEPT SELECT message_id FROM drops EXCEPT SELECT message_id FROM turns"""
+        ).fetchall()
+    assert lost == []
 
 
 def test_generate_answers_words_with_the_bundled_model(tmp_path):
