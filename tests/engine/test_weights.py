@@ -1,7 +1,9 @@
 """Smaller weights answer nearly as the whole ones do, alike for few tokens and many; a budget sizes the cache."""
 
+import sys
 import weakref
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from vtuber_brain.engine.load import _model_bytes, load_runner
 from vtuber_brain.engine.loras import read_lora
 from vtuber_brain.engine.products import _INT8_MAX_TOKENS, Bank, join_products
 from vtuber_brain.engine.scheduler import Job, Span, Step
+from vtuber_brain.engine.weights import _torchao
 from vtuber_brain.engine.wire import Configure
 from vtuber_brain.errors import ModelRefused
 
@@ -125,6 +128,40 @@ def test_weights_that_are_made_of_tensors_count_as_what_they_are_made_of(base):
         halves = TwoTensor(linear.weight.data.half(), linear.weight.data.half())
         linear.weight = nn.Parameter(halves, requires_grad=False)
     assert _model_bytes(model) == whole
+
+
+class Torchao:
+    """What torchao would be asked for, where it is not installed; it turns down every dtype but bf16."""
+
+    def __init__(self):
+        self.PerRow = lambda: "by row"
+        self.Int8WeightOnlyConfig = lambda: "int8"
+        self.Float8DynamicActivationFloat8WeightConfig = lambda granularity=None: f"fp8 {granularity}"
+        self.asked = []
+
+    def quantize_(self, holder, config):
+        self.asked.append(config)
+        if holder[0].weight.dtype != torch.bfloat16:
+            raise AssertionError("only works for bfloat16")
+
+
+@pytest.fixture
+def torchao(monkeypatch):
+    fake = Torchao()
+    monkeypatch.setitem(sys.modules, "torchao", SimpleNamespace(quantization=fake))
+    monkeypatch.setitem(sys.modules, "torchao.quantization", fake)
+    return fake
+
+
+def test_fp8_scales_each_token_by_itself(torchao):
+    for weights in ("fp8", "int8"):
+        _torchao(weights)(nn.Linear(16, 16, dtype=torch.bfloat16))
+    assert torchao.asked == ["fp8 by row", "int8"]
+
+
+def test_what_torchao_turns_down_is_refused_with_what_it_needs(torchao):
+    with pytest.raises(ModelRefused, match=r"fp8 .*only works for bfloat16.*8\.9 or newer and model\.dtype bf16"):
+        _torchao("fp8")(nn.Linear(16, 16, dtype=torch.float16))
 
 
 def test_a_memory_budget_makes_fewer_slots_and_is_kept(base):

@@ -39,15 +39,22 @@ def _torchao(weights: str) -> Callable[[nn.Linear], nn.Module]:
         from torchao.quantization import (
             Float8DynamicActivationFloat8WeightConfig,
             Int8WeightOnlyConfig,
+            PerRow,
             quantize_,
         )
     except ImportError:
         raise ModelRefused(f"model.weights {weights} needs torchao: pip install 'vtuber-brain[gpu]'") from None
-    config = Int8WeightOnlyConfig() if weights == "int8" else Float8DynamicActivationFloat8WeightConfig()
+    # By row: with one scale for a whole step, what a token gets would depend on its company.
+    fp8 = Float8DynamicActivationFloat8WeightConfig(granularity=PerRow())
+    config = Int8WeightOnlyConfig() if weights == "int8" else fp8
 
     def make(base: nn.Linear) -> nn.Module:
         holder = nn.Sequential(base)
-        quantize_(holder, config)
+        try:
+            quantize_(holder, config)
+        except AssertionError as error:  # this is how torchao turns down a device or a dtype
+            reason = f"model.weights {weights} cannot be had here ({error})"
+            raise ModelRefused(f"{reason}; fp8 needs a device of 8.9 or newer and model.dtype bf16") from None
         return holder[0]
 
     return make
