@@ -1,7 +1,10 @@
 """A persona's own lists and languages reach the rules, and every file is read anew each time."""
 
+from pathlib import Path
+
 import pytest
 
+from vtuber_brain.config import state_dir
 from vtuber_brain.context.personas import load_persona
 from vtuber_brain.errors import ConfigError
 from vtuber_brain.plan import make_plan, rules_for
@@ -70,3 +73,20 @@ def test_the_problems_of_all_lists_are_reported_together(folder):
     with pytest.raises(ConfigError) as refused:
         judged(folder, "hello")
     assert [problem.where for problem in refused.value.problems] == [f"{folder}/her.txt:1", f"{folder}/kind.txt"]
+
+
+def test_what_cannot_even_be_looked_at_is_told_as_a_problem(tmp_path, monkeypatch):
+    exists = Path.exists
+
+    def locked(path):
+        if path.is_relative_to(state_dir()):
+            raise PermissionError(13, "Permission denied")
+        return exists(path)
+
+    monkeypatch.setattr("pathlib.Path.exists", locked)
+    config = tmp_path / "brain.toml"
+    config.write_text("")
+    with pytest.raises(ConfigError) as refused:
+        make_plan(config)
+    places = [problem.where for problem in refused.value.problems]
+    assert places == [str(state_dir() / "transcripts.db"), str(state_dir() / "blocklist.txt")]

@@ -78,11 +78,15 @@ def _unusable(transcripts: TranscriptsSettings) -> Iterator[Problem]:
     path = transcripts.path or state_dir() / "transcripts.db"
     if not transcripts.enabled:
         return
-    if path.is_dir():
-        yield Problem(str(path), "a directory", "Name a file with transcripts.path")
-    blocking = next(parent for parent in path.absolute().parents if parent.exists())
-    if not blocking.is_dir():
-        yield Problem(str(blocking), "no directory, and the transcripts' folder should be", "Move it, or name another")
+    try:
+        if path.is_dir():
+            yield Problem(str(path), "a directory", "Name a file with transcripts.path")
+        blocking = next(parent for parent in path.absolute().parents if parent.exists())
+        if not blocking.is_dir():
+            fix = "Move it, or name another"
+            yield Problem(str(blocking), "no directory, and the transcripts' folder should be", fix)
+    except OSError as error:
+        yield Problem(str(path), f"cannot be looked at ({error.strerror})", "Name a file where the daemon may write")
 
 
 def rules_for(sentiment: SentimentSettings, persona: Persona | None) -> RuleSet:
@@ -91,8 +95,16 @@ def rules_for(sentiment: SentimentSettings, persona: Persona | None) -> RuleSet:
     Where the settings name no block list, the operator's own one in the state folder counts beside the one that ships.
     """
     own = own_list(sentiment)
-    added = own if own != sentiment.blocklist and own.exists() else None
+    added = own if own != sentiment.blocklist and _may_be_there(own) else None
     if persona is None:
         return RuleSet.load(sentiment, own=added)
     lists = {"blocklist": persona.blocklist, "allowlist": persona.allowlist, "own": added}
     return RuleSet.load(sentiment, languages=persona.languages, **lists)
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether there is such a file; of one that cannot even be looked at, who reads it will say so."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
