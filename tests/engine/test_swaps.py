@@ -277,6 +277,18 @@ def test_a_lora_that_memory_has_no_room_for_is_rejected_and_the_worker_lives(run
         assert [(one.name, type(one)) for one in arrivals.install()][:1] == [("huge", LoraRejected)]
 
 
+def test_a_lora_that_cannot_be_copied_in_leaves_the_name_with_what_it_had(runner, weights, alone):
+    stream = Stream(runner, 0)
+    stream.load("mori", 0, weights)
+    torn = replace(weights[1], matrices={name: (a, b[1:]) for name, (a, b) in weights[1].matrices.items()})
+    with pytest.raises(RuntimeError):
+        stream.core.install("mori", torn)
+    stream.add(PROMPTS[0], "mori")
+    while stream.core.busy:
+        stream.step()
+    assert stream.got["0"] == alone[PROMPTS[0], 0]
+
+
 def test_after_memory_ran_out_half_the_slots_serve_on(wardrobe, alone):
     core = Core(load_runner(replace(SHAPE, model=str(wardrobe[0]))), None, SHAPE)
     core.add(Generate("lost", token_ids=PROMPTS[0], max_tokens=8))

@@ -127,7 +127,7 @@ class Core:
         None while every place has replies running: ask again after a step. Raises LoraRejected when there are too many.
         """
         self.places.check_room(name)
-        found = self.places.install(name, weights.content_hash)
+        found = self.places.claim(weights.content_hash)
         if found is None:
             return None
         place, is_new = found
@@ -136,6 +136,7 @@ class Core:
             with torch.inference_mode():
                 self.runner.bank.put(place.index, weights)
                 self.runner.synchronize()
+        self.places.lead(name, place, weights.content_hash)
         return time.perf_counter() - start_s
 
     def drop(self, name: str) -> None:

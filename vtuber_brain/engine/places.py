@@ -37,20 +37,26 @@ class Places:
             there = ", ".join(sorted(self._names)) or "none"
             raise LoraRejected(f"all {self.max_loras} loras are taken ({there}); drop one or raise engine.max_loras")
 
-    def install(self, name: str, content_hash: str) -> tuple[Place, bool] | None:
-        """Lead `name` to a place for `content_hash`; with it, whether its weights must be copied in.
+    def claim(self, content_hash: str) -> tuple[Place, bool] | None:
+        """A place for `content_hash`, and whether its weights must be copied in: what it held is then forgotten.
 
         None when every place still has replies running: ask again after some have ended.
         """
         same = next((place for place in self._places if place.content_hash == content_hash), None)
+        if same is not None:
+            return same, False
         named = {id(place) for place in self._names.values()}
         free = (place for place in self._places if id(place) not in named and not place.num_running)
-        place = same or min(free, key=lambda place: place.content_hash is not None, default=None)
+        place = min(free, key=lambda place: place.content_hash is not None, default=None)
         if place is None:
             return None
+        place.content_hash = None
+        return place, True
+
+    def lead(self, name: str, place: Place, content_hash: str) -> None:
+        """Have `name` lead to a claimed place, which now holds all of `content_hash`."""
         place.content_hash = content_hash
         self._names[name] = place
-        return place, same is None
 
     def drop(self, name: str) -> None:
         """Forget a name; its place is free when its last reply has ended."""
