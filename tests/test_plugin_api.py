@@ -17,6 +17,7 @@ GOOD = [
     replace(message(), author=Author("u-1", "Wren", ("moderator",))),
     Retraction("flute", "message", "m-1", 1.0),
     Retraction("flute", "all", None, 1.0),
+    Retraction("flute", "author", "u-1", 1.0, 61.0),
 ]
 WRONG = [
     "hello",
@@ -37,6 +38,9 @@ WRONG = [
     Retraction("flute", "some", None, 1.0),
     Retraction("flute", "all", 3, 1.0),
     Retraction("flute", "all", None, math.nan),
+    Retraction("flute", "message", None, 1.0),
+    Retraction("flute", "author", "u-1", 1.0, "soon"),
+    replace(message(), amount=10**400),
 ]
 
 

@@ -3,10 +3,10 @@
 Our own sources, judges and sinks have the same shapes. docs/plugins.md tells what a plugin may rely on, hook by hook.
 """
 
-import math
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Protocol, get_args
 
 from vtuber_brain import messages
@@ -106,6 +106,7 @@ class Registry(Protocol):
 
 
 _CODE = re.compile(r"[a-z0-9_]{1,64}")
+_LARGEST = 2**53
 _KINDS, _SCOPES = frozenset(get_args(Kind)), frozenset(get_args(Scope))
 
 
@@ -116,8 +117,10 @@ def checked_incoming(incoming: object) -> Incoming:
             roles, numbers = incoming.author.roles, (incoming.at, incoming.received_s, incoming.amount)
             if _all_str(roles) and all(map(_is_number, numbers)) and incoming.kind in _KINDS:
                 return incoming
-        case Retraction(source=str(), target_id=str() | None) if incoming.scope in _SCOPES and _is_number(incoming.at):
-            return incoming
+        case Retraction(source=str(), scope=scope, target_id=target) if scope in _SCOPES:
+            times = (incoming.at,) if incoming.until is None else (incoming.at, incoming.until)
+            if isinstance(target, str if scope != "all" else NoneType) and all(map(_is_number, times)):
+                return incoming
     raise WireError(f"a source delivered a {type(incoming).__name__} with a field that is not what it should be")
 
 
@@ -143,7 +146,7 @@ def _all_str(values: Sequence[object]) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int | float) and -_LARGEST <= value <= _LARGEST  # NaN is neither
 
 
 __all__ = [
