@@ -5,6 +5,7 @@ between two steps, computes a step, and writes what came of it. Loras are read a
 import argparse
 import traceback
 
+import torch
 from transformers.utils import logging as transformers_logging
 
 from vtuber_brain.engine.arrivals import Arrivals
@@ -97,9 +98,11 @@ def _add(core: Core, request: Generate, pin: str | None = None) -> list[Message]
 
 
 def _step(core: Core) -> list[Event | Shrunk]:
-    """One step. Whatever breaks in it ends the requests that were in it, not the worker."""
+    """One step. Whatever breaks in it ends the requests that were in it, not the worker; a broken device ends both."""
     try:
         return [*core.step()]
+    except torch.AcceleratorError:
+        raise  # CUDA takes nothing more from a process once it has said so; the next process can work again
     except Exception as error:  # noqa: BLE001 - the boundary of one worker request
         if not is_out_of_memory(error):
             traceback.print_exc()
