@@ -212,6 +212,11 @@ class Turn:
     facts: tuple[str, ...] = ()
     prompted_at: float | None = None
 
+    @property
+    def ends_at_once(self) -> bool:
+        """Whether the player leaves out what was not heard yet; else it comes to the end of what is there."""
+        return self.outcome == "retracted" or (self.outcome == "cut" and self.reason in CUT_AT_ONCE)
+
 
 @dataclass(frozen=True, slots=True)
 class Judged:

@@ -44,7 +44,7 @@ class Screen:
                 self._begin((event.reply_id, event.seq))
             case Playback():
                 self._end((event.reply_id, event.seq), event.state == "finished")
-            case Turn() if event.outcome != "spoken":
+            case Turn() if event.ends_at_once:
                 self._drop(event.reply_id)
             case Status():
                 self._stand(event)

@@ -76,7 +76,7 @@ class Performance:
                 self._begin((event.reply_id, event.seq), event.at)
             case Playback():
                 self._end((event.reply_id, event.seq))
-            case Turn() if event.outcome != "spoken":
+            case Turn() if event.ends_at_once:
                 self.skip(event.reply_id)
             case Cue():
                 self._show(event)

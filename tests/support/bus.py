@@ -100,5 +100,5 @@ def utterance(seq: int, reply_id: str = "r1", cue: Cue | None = None, **changes)
     return Utterance(**{**fields, **changes})
 
 
-def turn(reply_id: str = "r1", outcome: str = "spoken") -> Turn:
-    return Turn(reply_id, message(), outcome, "Sentence 0.", "Sentence 0.", "mori", "m", None, None, {"first_ms": 12.5})
+def turn(reply_id: str = "r1", outcome: str = "spoken", reason: str | None = None) -> Turn:
+    return Turn(reply_id, message(), outcome, "Sentence 0.", "Sentence 0.", "mori", "m", None, reason, {"first_ms": 12.5})

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from vtuber_brain.messages import CUT_AT_ONCE, Played, Retraction, Turn
+from vtuber_brain.messages import Played, Retraction, Turn
 
 MAX_REPLIES = 64
 
@@ -91,7 +91,7 @@ class Heard:
 
 def _sounds(reply: _Reply, ended: Turn) -> bool:
     """Whether the player has not come to the end of it, nor to leave it out at once."""
-    if ended.outcome == "retracted" or ended.reason in CUT_AT_ONCE:
+    if ended.ends_at_once:
         return False
     return any(reply.played.get(seq) in (None, "started") for seq in range(len(reply.sentences)))
 
