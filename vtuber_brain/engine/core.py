@@ -18,7 +18,7 @@ from vtuber_brain.engine.places import Place, Places
 from vtuber_brain.engine.prompts import Prompts
 from vtuber_brain.engine.reply import Reply
 from vtuber_brain.engine.runner import BASE, Launched, Runner
-from vtuber_brain.engine.sampling import Mode
+from vtuber_brain.engine.sampling import MAX_CANDIDATES, Mode
 from vtuber_brain.engine.scheduler import Job, Scheduler, Step
 from vtuber_brain.engine.wire import Configure, Delta, Done, Failed, Generate
 from vtuber_brain.errors import RequestFailed
@@ -202,7 +202,8 @@ class Core:
             launched = self._graphs.launch(step, mode, num_places=num_places)
             if launched is not None:
                 return launched
-        return self.runner.launch(step, mode, num_places=num_places, logprobs=logprobs)
+        limit = MAX_CANDIDATES if self._graphs is not None else None  # so that all steps choose alike
+        return self.runner.launch(step, mode, num_places=num_places, max_candidates=limit, logprobs=logprobs)
 
     def _read(self) -> list[Event]:
         """The results of the oldest step in flight; those of requests that have ended meanwhile are passed over."""

@@ -111,7 +111,9 @@ class Runner:
         self.last_tokens[rows] = tokens
         return tokens
 
-    def launch(self, step: Step, mode: Mode, *, num_places: int, logprobs: bool = False) -> Launched:
+    def launch(
+        self, step: Step, mode: Mode, *, num_places: int, max_candidates: int | None = None, logprobs: bool = False
+    ) -> Launched:
         """Hand a step to the device. Its rows run on the base and on the first `num_places` of the bank."""
         with torch.inference_mode():
             copy = step.admitted
@@ -122,7 +124,7 @@ class Runner:
             batch.token_ids[:num_decode] = self.last_tokens[batch.rows[:num_decode]]
             self.bank.let_through(self.places[batch.rows], num_places)
             logits = self.forward(batch)
-            tokens = self.choose(logits, batch, mode)
+            tokens = self.choose(logits, batch, mode, max_candidates)
             known = logits.float().log_softmax(-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1) if logprobs else None
         return Launched.of(step, tokens, known)
 

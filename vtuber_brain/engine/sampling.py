@@ -20,7 +20,7 @@ _GUESS = 256
 """Candidates looked at first; nearly every nucleus is smaller. Where the host may look, more are taken if it is not."""
 
 MAX_CANDIDATES = 1024
-"""In a graph, where the host cannot look: top-k and top-p choose among so many of the likeliest tokens at most."""
+"""In a graph the host cannot look: where there are graphs, all steps choose among so many of the likeliest at most."""
 
 _MAX_SEED = 2**63
 _FINEST = 2.0**-53
