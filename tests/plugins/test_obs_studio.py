@@ -105,7 +105,7 @@ async def test_what_is_taken_back_skipped_or_muted_is_gone_at_once():
 
 
 async def test_what_the_gate_let_out_before_it_cut_the_reply_is_shown_for_as_long_as_it_is_heard():
-    second = replace(HELLO, seq=1, text="Another sentence.")
+    second = utterance(1, text="Another sentence.")
     async with FakeObs() as obs, plugged("obs_studio", **settings(obs, subtitles="Subtitles", linger_s=60)) as brain:
         await brain.emit(HELLO)
         await brain.emit(second)
