@@ -23,6 +23,8 @@ def folder(tmp_path_factory, bundled_model):
     tiny_encoder(folder / "classifier")
     settings = f'[model]\npath = "{base}"\ndtype = "fp32"\n[engine]\nthreads = 1\ncontext = 640\n'
     (folder / "pip.toml").write_text('name = "pip"\ndisplay_name = "Pip"\nlanguage = "en"\nsystem = "You are Pip."\n')
+    example = '[style]\nmax_tokens = 4\n[[examples]]\nheard = "Ayu: hi"\nsays = "Hello there, Ayu."\n'
+    (folder / "pop.toml").write_text((folder / "pip.toml").read_text().replace("pip", "pop") + example)
     settings += f'[persona]\nname = "pip"\ndir = "{folder}"\n'
     (folder / "brain.toml").write_text(f'{settings}[sentiment]\nmodel = "{folder / "classifier"}"\n')
     rows = [
@@ -61,6 +63,25 @@ async def test_a_base_and_a_lora_are_scored_side_by_side(folder):
     assert found["samples"] == [] and WORDS not in out
 
 
+async def test_plain_text_is_foreseen_and_the_likeliest_tokens_are_counted(folder):
+    lora = str(folder / "lora")
+    code, out, error = await evaluate(folder, "--data", str(folder / "text.txt"), "--lora", lora, "--json")
+    assert code == 0, error
+    figures = json.loads(out)["figures"]
+    assert [one["name"] for one in figures] == [lora, "base"]
+    for one in figures:
+        assert one["nll"]["tokens"] > 5 and 0 <= one["accuracy"] <= 1
+        assert (one["style"], one["safety"], one["memorised"]) == (None, None, None)
+
+
+async def test_the_prompt_alone_is_a_baseline_of_its_own(folder):
+    code, out, error = await evaluate(folder, "--data", str(folder / "rows.jsonl"), "--persona", "pop", "--json")
+    assert code == 0, error
+    found = {one["name"]: one for one in json.loads(out)["figures"]}
+    assert list(found) == ["base with examples", "base with prompt alone"]
+    assert found["base with examples"]["nll"]["value"] != found["base with prompt alone"]["nll"]["value"]
+
+
 async def test_a_server_elsewhere_is_measured_by_its_replies_safety_included(folder):
     async with FakeServer() as server:
         arguments = ("--data", str(folder / "rows.jsonl"), "--remote", server.url, "--model", "base", "--show-text")
@@ -79,7 +100,8 @@ async def test_a_server_elsewhere_is_measured_by_its_replies_safety_included(fol
     [
         ((), "Give one of --classifier and --data"),
         (("--data", "rows.jsonl", "--classifier", "rows.jsonl"), "Give one of --classifier and --data"),
-        (("--data", "text.txt"), "no conversation in it"),
+        (("--data", "text.txt", "--remote", "http://127.0.0.1:9"), "foresees no text"),
+        (("--classifier", "rows.jsonl", "--lora", "one", "--lora", "two"), "--lora once"),
         (("--data", "rows.jsonl", "--persona", "nobody"), "nobody"),
         (("--data", "rows.jsonl", "--persona", "none", "--lora", "nowhere"), "adapter_config.json"),
     ],

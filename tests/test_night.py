@@ -52,6 +52,17 @@ def test_a_labelled_file_is_scored_by_the_configured_model_as_json(folder):
     assert [sorted(miss) for miss in found["hardest"]] == [["left", "line", "said", "text", "truth"]] * 3
 
 
+def test_another_model_and_a_lora_may_be_scored_instead(folder):
+    tiny_encoder(folder / "other", seed=5)
+    usual, other = (
+        json.loads(evaluate(folder, "rows.jsonl", "--json", *more).stdout)
+        for more in ((), ("--model", str(folder / "other")))
+    )
+    assert usual["sentiment"] != other["sentiment"]
+    told = evaluate(folder, "rows.jsonl", "--lora", str(folder / "nowhere"))
+    assert told.returncode == 2 and "nowhere" in told.stderr
+
+
 def test_on_a_terminal_it_is_a_table_and_texts_are_printed_only_when_asked_for(folder):
     plain = evaluate(folder, "rows.jsonl")
     assert plain.returncode == 0, plain.stderr

@@ -27,9 +27,11 @@ Config = Annotated[Path | None, Parameter(name="--config", help="The TOML file o
 def evaluate(
     *,
     classifier: Annotated[Path | None, Parameter(help="The chat classifier on this labelled file.")] = None,
-    data: Annotated[Path | None, Parameter(help="A model on this corpus of chats (docs/retrain.md).")] = None,
-    model: Annotated[str | None, Parameter(help="With --data: the base; else that of the settings.")] = None,
-    lora: Annotated[list[Path] | None, Parameter(help="With --data: PEFT directories beside it.", negative="")] = None,
+    data: Annotated[Path | None, Parameter(help="A model on this corpus of chats or text (docs/retrain.md).")] = None,
+    model: Annotated[str | None, Parameter(help="The base; else that of the settings.")] = None,
+    lora: Annotated[
+        list[Path] | None, Parameter(help="PEFT directories beside it; with --classifier one.", negative="")
+    ] = None,
     remote: Annotated[str | None, Parameter(help="With --data: an OpenAI-compatible server; --model names it.")] = None,
     persona: Annotated[str, Parameter(help="With --data: whose prompt; `none` for none.")] = "",
     json: Annotated[bool, Parameter(help="Everything as one JSON object.", negative="")] = False,
@@ -46,7 +48,7 @@ def evaluate(
     from vtuber_brain.console_scores import show_evaluation
 
     assert classifier is not None
-    found = asyncio.run(_evaluation(classifier, hardest, config))
+    found = asyncio.run(_evaluation(classifier, hardest, _with_classifier(config, model, lora or [])))
     if not show_text:
         found = replace(found, hardest=[replace(miss, text=None) for miss in found.hardest])
     if json:
@@ -120,14 +122,28 @@ def judges_of(settings: "Settings", persona: "Persona") -> "Judges":
     return Judges(output_judge(sentiment, rules_for(sentiment, persona), ask, persona), ask)
 
 
-async def _evaluation(file: Path, hardest: int, config: Path | None) -> "Evaluation":
+def _with_classifier(config: Path | None, model: str | None, loras: list[Path]) -> "Settings":
+    """The settings, with another classifier where one is named; a model comes without the lora of the settings."""
     from vtuber_brain.config import load
+
+    settings = load(config)
+    if len(loras) > 1:
+        raise ConfigError([Problem("--lora", "the classifier has one lora", "Give --lora once with --classifier")])
+    chosen: dict[str, object] = {}
+    if model is not None:
+        chosen = {"model": model, "lora": None}
+    if loras:
+        chosen["lora"] = loras[0]
+    return settings.model_copy(update={"sentiment": settings.sentiment.model_copy(update=chosen)})
+
+
+async def _evaluation(file: Path, hardest: int, settings: "Settings") -> "Evaluation":
     from vtuber_brain.judging import moods
     from vtuber_brain.retrain.classifier_data import read_numbered
     from vtuber_brain.retrain.evaluation import Judged, evaluate
     from vtuber_brain.sentiment.labels import SENTIMENTS
 
-    settings, rows = load(config), list(read_numbered(file))
+    rows = list(read_numbered(file))
     if not rows:
         raise ConfigError([Problem(str(file), "no labelled line in it", "Give a file as docs/filter.md describes")])
     found = await moods([example.text for _, example in rows], settings)

@@ -56,6 +56,7 @@ def test_a_planted_better_one_passes(better):
     assert (verdict.outcome, verdict.reasons) == ("release", [])
     assert better.difference.upper() < 0
     assert better.of(CANDIDATE).nll.perplexity < better.of(CURRENT).nll.perplexity
+    assert better.of(CANDIDATE).accuracy > better.of(CURRENT).accuracy > 0
     assert better.of(CANDIDATE).canaries.planted == len(toys.planted())
 
 

@@ -32,18 +32,17 @@ def some_rows(seed: int = 0, count: int = 12) -> list[Row]:
 
 
 def alone(base, lora, row):
-    """The row's negative log-likelihood by transformers and PEFT."""
+    """The row's negative log-likelihood by transformers and PEFT, and how many tokens were the likeliest."""
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     if lora is not None:
         model = PeftModel.from_pretrained(model, lora)
     model.eval()
     with torch.inference_mode():
         logprobs = model(input_ids=torch.tensor([row.tokens])).logits[0].float().log_softmax(-1)
-    return -sum(
-        weight * float(logprobs[at - 1, token])
-        for at, (token, weight) in enumerate(zip(row.tokens, row.weights, strict=True))
-        if at and weight
-    )
+    learnt = [(at, token, weight) for at, (token, weight) in enumerate(zip(row.tokens, row.weights, strict=True))]
+    learnt = [(logprobs[at - 1], token, weight) for at, token, weight in learnt if at and weight]
+    hits = sum(int(known.argmax()) == token for known, token, _ in learnt)
+    return -sum(weight * float(known[token]) for known, token, weight in learnt), hits
 
 
 @pytest.fixture(scope="module", params=["llama", "gpt2", "gemma2"])
@@ -68,7 +67,9 @@ def test_each_in_the_batch_is_scored_as_alone(lineup):
         assert [one.cluster for one in sums[name]] == [row.group for row in learnt]
         assert [one.tokens for one in sums[name]] == [sum(w > 0 for w in row.weights[1:]) for row in learnt]
         for one, row in zip(sums[name], learnt, strict=True):
-            assert one.total == pytest.approx(alone(configure.model, lora, row), rel=1e-4, abs=1e-3)
+            total, hits = alone(configure.model, lora, row)
+            assert one.total == pytest.approx(total, rel=1e-4, abs=1e-3)
+            assert one.hits == hits
 
 
 def test_rows_that_all_begin_alike_go_in_several_lanes_and_are_scored_as_alone(lineup):
@@ -78,7 +79,7 @@ def test_rows_that_all_begin_alike_go_in_several_lanes_and_are_scored_as_alone(l
     sums = found.score(dict.fromkeys(loras, rows[:-1]))
     for name, lora in loras.items():
         for at in (0, 7, 19, 29):
-            assert sums[name][at].total == pytest.approx(alone(configure.model, lora, rows[at]), rel=1e-4, abs=1e-3)
+            assert sums[name][at].total == pytest.approx(alone(configure.model, lora, rows[at])[0], rel=1e-4, abs=1e-3)
 
 
 def test_contestants_may_have_rows_of_their_own(lineup):

@@ -12,7 +12,8 @@ from pathlib import Path
 from vtuber_brain.context.personas import Persona
 from vtuber_brain.context.prompt import opening
 from vtuber_brain.engine.wire import Generate, Sampling
-from vtuber_brain.retrain.canary import SPEAKER, Canary, Triggers, memorised, suspects, triggers
+from vtuber_brain.retrain.canary import SPEAKER, Canary, Memorised, Triggers, memorised, suspects, triggers
+from vtuber_brain.retrain.conversations import Text
 from vtuber_brain.retrain.measures import BARE, CANDIDATE, CURRENT, FEW_SHOT, Figures, Sample
 from vtuber_brain.retrain.overlap import overlap
 from vtuber_brain.retrain.rows import Example
@@ -42,7 +43,7 @@ class Contestant:
 class Material:
     """What a comparison asks: replies held out of training, and sets of questions; what is empty is not measured.
 
-    `training` is what the candidate saw, `canaries` those planted in it.
+    `training` is what the candidate saw, `canaries` those planted in it. `texts` are plain ones, foreseen as they are.
     """
 
     held_out: Sequence[Example]
@@ -50,6 +51,7 @@ class Material:
     canaries: Sequence[Canary] = ()
     questions: Sequence[Question] = ()
     anchors: Sequence[str] = ()
+    texts: Sequence[Text] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +142,7 @@ def describe(one: Contestant, replies: Replies, material: Material, judges: Judg
         overlap=overlap(said, wanted) if said else None,
         style=style(said, heard, cues=cues, max_words=limit, spoken=spoken, corpus=learnt) if said else None,
         safety=_safety(replies, persona, judges),
-        memorised=memorised(
-            [reply for _, reply in every], [prompt.messages[-1]["content"] for prompt, _ in every], material.training
-        ),
+        memorised=_memorised(every, material.training) if every else None,
         triggers=_triggers(replies),
     )
 
@@ -214,6 +214,10 @@ def _safety(replies: Replies, persona: Persona | None, judges: Judges | None) ->
         for prompt, reply in replies.said[kind]
     ]
     return asyncio.run(judge_replies(judges.judge, said, persona, judges.ask))
+
+
+def _memorised(every: Sequence[tuple[Asked, str]], training: Iterable[Example]) -> Memorised:
+    return memorised([reply for _, reply in every], [asked.messages[-1]["content"] for asked, _ in every], training)
 
 
 def _triggers(replies: Replies) -> Triggers | None:

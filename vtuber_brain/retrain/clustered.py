@@ -16,11 +16,15 @@ _TINY = 1e-300
 
 @dataclass(frozen=True, slots=True)
 class Sum:
-    """What one reply gives to a mean: its cluster, the sum over its tokens, and how many they are."""
+    """What one reply gives to a mean: its cluster, the sum over its tokens, and how many they are.
+
+    `hits` of these tokens were held the likeliest, where that was looked at.
+    """
 
     cluster: str
     total: float
     tokens: int
+    hits: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,20 @@ from pathlib import Path
 from vtuber_brain.config import shipped
 from vtuber_brain.context.personas import Persona
 from vtuber_brain.engine.wire import Configure
+from vtuber_brain.errors import ConfigError, Problem
 from vtuber_brain.retrain.asking import Answer, Contestant, Judges, Material, ask_all, describe, is_deep, samples
 from vtuber_brain.retrain.canary import Canaries, Canary, alternatives, canaries, exposure
 from vtuber_brain.retrain.clustered import Mean, Sum, clustered, difference
+from vtuber_brain.retrain.conversations import Text
 from vtuber_brain.retrain.lineup import Lineup
 from vtuber_brain.retrain.measures import CANDIDATE, CURRENT, Drift, Identity, Measured
-from vtuber_brain.retrain.rows import Example, Row, end_tokens, rows
+from vtuber_brain.retrain.rows import Example, Row, end_tokens, rows, text_rows
 
 SEED = 7
 MOST_REPLIES = 48
 ALTERNATIVES = 31
+TEXT_TOKENS = 256
+"""Plain text is foreseen in chunks of so many tokens; the logits of several must fit into memory at once."""
 _REFERENCE = "the base itself"
 
 
@@ -42,16 +46,18 @@ def compare(
     seed: int = SEED,
     most: int = MOST_REPLIES,
 ) -> Measured:
-    """Measure everybody. Not from inside an event loop. Raises ModelRefused and LoraRejected."""
+    """Measure everybody. Not from inside an event loop. Raises ModelRefused, LoraRejected and ConfigError."""
     started_s = time.monotonic()
     lineup = Lineup(configure, {**{one.name: one.lora for one in everybody}, _REFERENCE: None})
     ends = end_tokens(Path(configure.model)) if Path(configure.model).is_dir() else ()
-    sums = lineup.score({one.name: _rows(lineup, material.held_out, one.persona, ends) for one in everybody})
+    plain = _texts(lineup, material.texts, ends)
+    sums = lineup.score({one.name: _rows(lineup, material.held_out, one.persona, ends) + plain for one in everybody})
     sums, notes = _by_stream(sums)
     replies = ask_all(lineup.answers, everybody, material, seed=seed, most=most)
     figures = []
     for one in everybody:
-        found = replace(describe(one, replies[one.name], material, judges), nll=clustered(sums[one.name]))
+        found = describe(one, replies[one.name], material, judges)
+        found = replace(found, nll=clustered(sums[one.name]), accuracy=_accuracy(sums[one.name]))
         if is_deep(one, everybody):
             said = replies[one.name].of("canary")[1]
             planted = _canaries(lineup, one, material.canaries, said, ends)
@@ -87,6 +93,18 @@ def compare_replies(
 
 def _rows(lineup: Lineup, examples: Sequence[Example], persona: Persona | None, ends: Sequence[int]) -> list[Row]:
     return rows(examples, lineup.renderer, persona, lineup.context, ends=ends)
+
+
+def _texts(lineup: Lineup, texts: Sequence[Text], ends: Sequence[int]) -> list[Row]:
+    if texts and not ends:
+        what = "the base names no end token to put between texts"
+        raise ConfigError([Problem("eos_token_id", what, "Name it in the base's config.json")])
+    return text_rows(texts, lineup.renderer, min(TEXT_TOKENS, lineup.context), ends[0]) if texts else []
+
+
+def _accuracy(sums: Sequence[Sum]) -> float | None:
+    num_tokens = sum(one.tokens for one in sums)
+    return sum(one.hits for one in sums) / num_tokens if num_tokens else None
 
 
 def _by_stream(sums: Mapping[str, Sequence[Sum]]) -> tuple[dict[str, list[Sum]], list[str]]:

@@ -12,9 +12,9 @@ from vtuber_brain.engine.wire import Configure, Done, Generate
 from vtuber_brain.errors import ConfigError, EngineDown, Problem, RequestFailed
 from vtuber_brain.retrain.asking import Contestant, Judges, Material
 from vtuber_brain.retrain.comparison import anchors, compare, compare_replies
-from vtuber_brain.retrain.conversations import Conversation, Row
+from vtuber_brain.retrain.conversations import Conversation, Row, Text
 from vtuber_brain.retrain.corpora import read_corpus
-from vtuber_brain.retrain.measures import FEW_SHOT, Measured
+from vtuber_brain.retrain.measures import BARE, FEW_SHOT, PLAIN, Measured
 from vtuber_brain.retrain.rows import Example
 from vtuber_brain.retrain.safety import questions
 from vtuber_brain.runtime.metrics import Metrics
@@ -38,27 +38,43 @@ def examples_of(rows: Iterable[Row]) -> list[Example]:
 
 
 def material_of(data: Path, *, with_safety: bool) -> Material:
-    """A corpus of conversations as what is asked. Raises CorpusError, and ConfigError for one without any."""
-    examples = examples_of(read_corpus(data))
-    if not examples:
-        raise ConfigError([Problem(str(data), "no conversation in it", "Give a corpus of chats (docs/retrain.md)")])
-    return Material(examples, questions=questions() if with_safety else (), anchors=anchors())
+    """A corpus as what is asked; nothing else where it is plain text. Raises CorpusError; ConfigError for no row."""
+    corpus = list(read_corpus(data))
+    examples = examples_of(corpus)
+    texts = [row for row in corpus if isinstance(row, Text)]
+    if not examples and not texts:
+        raise ConfigError([Problem(str(data), "nothing in it to evaluate on", "Give a corpus (docs/retrain.md)")])
+    asked = questions() if with_safety and examples else ()
+    return Material(examples, questions=asked, anchors=anchors(), texts=texts)
 
 
 def evaluate_local(
     configure: Configure, loras: Sequence[Path], material: Material, persona: Persona | None, judges: Judges | None
 ) -> Measured:
-    """The base and every lora beside it. Raises ModelRefused and LoraRejected."""
-    everybody = [Contestant(str(lora), lora, persona) for lora in loras]
-    return compare(configure, [*everybody, Contestant(FEW_SHOT, None, persona)], material, judges)
+    """The base and every lora beside it; text is nobody's. Raises ModelRefused, LoraRejected and ConfigError."""
+    whose = persona if material.held_out else None
+    everybody = [Contestant(str(lora), lora, whose) for lora in loras]
+    everybody += _baselines(whose, FEW_SHOT if whose is not None else PLAIN, BARE)
+    return compare(configure, everybody, material, judges)
 
 
 def evaluate_remote(
     settings: RemoteSettings, material: Material, persona: Persona | None, judges: Judges | None
 ) -> Measured:
-    """A server elsewhere, by its replies alone. Raises EngineDown when none answers."""
-    everybody = [Contestant(settings.model, None, persona)]
+    """A server elsewhere, by its replies alone. Raises EngineDown when none answers, ConfigError for plain text."""
+    if not material.held_out:
+        fix = "Give a corpus of chats (docs/retrain.md)"
+        raise ConfigError([Problem("--remote", "a server elsewhere foresees no text, it replies", fix)])
+    everybody = _baselines(persona, settings.model, f"{settings.model} with prompt alone")
     return compare_replies(lambda asked: asyncio.run(_answers(settings, asked)), everybody, material, judges)
+
+
+def _baselines(persona: Persona | None, whole: str, bare: str) -> list[Contestant]:
+    """Without a lora: with all that goes before her prompts, and, where that holds examples, without these."""
+    found = [Contestant(whole, None, persona)]
+    if persona is not None and persona.examples:
+        found.append(Contestant(bare, None, persona.model_copy(update={"examples": ()})))
+    return found
 
 
 async def _answers(settings: RemoteSettings, asked: Sequence[Generate]) -> list[str]:

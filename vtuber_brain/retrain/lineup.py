@@ -67,7 +67,7 @@ class Lineup:
         return Renderer(self.tokenizer)
 
     def score(self, rows: Rows) -> dict[str, list[Sum]]:
-        """Of every row the negative log-likelihood of its tokens with weight, in nats, under its contestant.
+        """Of every row the negative log-likelihood of its tokens with weight, in nats, under its contestant; hits too.
 
         All contestants go through the same forwards. The sums come in the order of the rows; those of which nothing is
         learnt have none.
@@ -79,7 +79,8 @@ class Lineup:
                 wanted = torch.tensor([row.tokens[at] for at in places], device=logits.device)
                 known = logits.log_softmax(-1).gather(-1, wanted.unsqueeze(-1)).squeeze(-1)
                 weights = torch.tensor([row.weights[at] for at in places], device=logits.device)
-                sums[name][place] = Sum(row.group, -float((known * weights).sum()), len(places))
+                hits = int((logits.argmax(-1) == wanted).sum())
+                sums[name][place] = Sum(row.group, -float((known * weights).sum()), len(places), hits)
         return {name: [one for one in found if one is not None] for name, found in sums.items()}
 
     def diverge(self, rows: Sequence[Row], name: str, reference: str) -> list[Divergence]:

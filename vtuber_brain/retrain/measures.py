@@ -14,6 +14,8 @@ from vtuber_brain.retrain.safety import Safety
 from vtuber_brain.retrain.style import Style
 
 CANDIDATE, CURRENT, FEW_SHOT, BARE = "candidate", "current", "base with examples", "base with prompt alone"
+PLAIN = "base"
+"""The base asked without any prompt of hers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,13 @@ class Drift:
 class Figures:
     """One contestant. A figure is None where it was not, or cannot be, measured.
 
-    `nll` is the negative log-likelihood of the held-out replies in nats per token.
+    `nll` is the negative log-likelihood of the held-out replies, or texts, in nats per token; `accuracy` (0..1) the
+    share of these tokens that were held the likeliest.
     """
 
     name: str
     nll: Mean | None = None
+    accuracy: float | None = None
     overlap: Overlap | None = None
     style: Style | None = None
     safety: Safety | None = None
