@@ -5,6 +5,7 @@ import json
 import random
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from tests.support.families import VOCABULARY, save_model
 from tests.support.loras import save_lora
 from vtuber_brain.engine.core import Core
+from vtuber_brain.engine.graphs import on_cuda
 from vtuber_brain.engine.load import choose_device, choose_dtype
 from vtuber_brain.engine.loras import read_lora
 from vtuber_brain.engine.offline import generate
@@ -82,6 +84,21 @@ def test_a_model_that_looks_at_values_in_its_forward_is_served_without_graphs(ki
     assert core._graphs is None
     assert got == plain
     assert torch.cuda.current_stream() == torch.cuda.default_stream()
+
+
+@on_every("megabytes", [512])
+def test_a_capture_bears_that_another_thread_takes_memory(megabytes):
+    def bring():
+        with torch.cuda.stream(torch.cuda.Stream()):
+            torch.empty(megabytes * 2**20, dtype=torch.uint8, device="cuda")
+
+    def run():
+        bringing = threading.Thread(target=bring)
+        bringing.start()
+        bringing.join()
+        return torch.ones(4, device="cuda") * 2
+
+    assert on_cuda()(run)().tolist() == [2.0] * 4
 
 
 @on_every("dtype", ["bf16", "fp16"])

@@ -111,7 +111,10 @@ def capture_steps(runner: Runner, max_rows: int, capture: Capture) -> DecodeGrap
 
 
 def on_cuda() -> Capture:
-    """Capture by CUDA graphs that share one pool of memory; the first call runs outside, to let kernels be chosen."""
+    """Capture by CUDA graphs that share one pool of memory; the first call runs outside, to let kernels be chosen.
+
+    What other threads do meanwhile is not looked at: one may be bringing a lora.
+    """
     pool, side = torch.cuda.graph_pool_handle(), torch.cuda.Stream()
 
     def capture(run: Run) -> Run:
@@ -119,7 +122,7 @@ def on_cuda() -> Capture:
         with torch.cuda.stream(side):  # a capture that fails does not give the stream back by itself
             run()
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool, stream=side):
+            with torch.cuda.graph(graph, pool, side, capture_error_mode="thread_local"):
                 tokens = run()
         torch.cuda.current_stream().wait_stream(side)
 
