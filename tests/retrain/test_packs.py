@@ -87,6 +87,27 @@ def test_no_pack_is_larger_than_asked_and_no_row_is_lost():
     assert sum(pack.num_tokens for pack in packs) < 0.8 * sum(len(row.tokens) for row in rows)
 
 
+def test_each_row_goes_where_it_fits_first_the_longest_before_the_others():
+    def row(name, num_own):
+        return Row((1, 2, *range(num_own + 1)), (0.0,) * (num_own + 2) + (1.0,), 2, name, "random")
+
+    packs = packed([row("a", 3), row("b", 5), row("c", 6), row("d", 2), row("e", 20)], 2 + 10)
+    assert [[one.id for one in pack.rows] for pack in packs] == [["e"], ["c", "a"], ["b", "d"]]
+    assert [pack.num_tokens for pack in packs] == [22, 11, 9]
+
+
+def test_packing_measures_every_row_once(monkeypatch):
+    """Whatever the number of packs it is tried in: thousands of rows are dealt at every update."""
+    from vtuber_brain.retrain import packs
+
+    measured = []
+    real = packs._num_own
+    monkeypatch.setattr(packs, "_num_own", lambda row: measured.append(row.id) or real(row))
+    rows = random_rows(60)
+    assert len(packed(rows, 40)) > 20
+    assert len(measured) == len(rows)
+
+
 def test_the_order_of_the_rows_does_not_matter_and_a_row_to_learn_nothing_from_is_left_out():
     rows = random_rows(30)
     silent = Row((1, 2, 3), (0.0, 0.0, 0.0), 0, "silent", "random")

@@ -91,16 +91,26 @@ def packed(rows: Iterable[Row], max_tokens: int) -> list[Pack]:
 
     Rows in which nothing is learnt are left out. The same rows give the same packs, in whatever order they come.
     """
-    bins: dict[tuple[int, ...], list[list[Row]]] = defaultdict(list)
-    for row in sorted((row for row in rows if row.num_learnt), key=lambda row: (-_num_own(row), row.id, row.tokens)):
+    owns = [(_num_own(row), row) for row in rows if row.num_learnt]
+    bins: dict[tuple[int, ...], list[_Bin]] = defaultdict(list)
+    for own, row in sorted(owns, key=lambda one: (-one[0], one[1].id, one[1].tokens)):
         shared = row.tokens[: row.num_opening]
         for group in bins[shared]:
-            if len(shared) + sum(map(_num_own, group)) + _num_own(row) <= max_tokens:
-                group.append(row)
+            if group.num_tokens + own <= max_tokens:
+                group.rows.append(row)
+                group.num_tokens += own
                 break
         else:
-            bins[shared].append([row])
-    return [Pack(tuple(group)) for groups in bins.values() for group in groups]
+            bins[shared].append(_Bin([row], len(shared) + own))
+    return [Pack(tuple(group.rows)) for groups in bins.values() for group in groups]
+
+
+@dataclass(slots=True)
+class _Bin:
+    """A pack in the making."""
+
+    rows: list[Row]
+    num_tokens: int
 
 
 def alone(rows: Iterable[Row]) -> list[Pack]:
