@@ -224,6 +224,13 @@ def test_too_little_to_learn_from_is_refused_with_the_reasons():
     check_enough(found, 19, CurateSettings())
 
 
+def test_where_all_that_is_missing_is_words_that_are_not_hers_no_rating_is_advised():
+    found = curated([asked(n, rating=UP) for n in range(30)], CurateSettings(min_cap=1000, burst=1000), 0)
+    assert set(found.reasons) == {"own_words"}
+    with pytest.raises(ConfigError, match=r"own_words 30\. Correct replies .* or add a corpus"):
+        check_enough(found, 0, CurateSettings())
+
+
 def test_the_order_of_the_streams_turns_changes_nothing():
     turns = [asked(n, f"v{n % 3}", stream=1 + n % 2) for n in range(30)]
     settings = CurateSettings(min_cap=3, viewer_share=0.1)

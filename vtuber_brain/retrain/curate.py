@@ -77,7 +77,8 @@ def check_enough(curated: Curated, num_corpus: int, settings: CurateSettings) ->
     found = len(curated.chosen) + num_corpus
     if found < settings.min_examples:
         why = ", ".join(f"{reason} {count}" for reason, count in curated.reasons.items()) or "nothing was said"
-        fix = "Rate or correct replies (vtuber-brain transcripts approve-list), or add a corpus with --corpus"
+        wanted = "Correct" if curated.reasons.get("own_words") else "Rate or correct"
+        fix = f"{wanted} replies (vtuber-brain transcripts approve-list), or add a corpus with --corpus"
         what = f"{found} examples, at least {settings.min_examples} are needed; left out: {why}"
         raise ConfigError([Problem("retrain", what, fix)])
 
