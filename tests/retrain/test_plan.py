@@ -13,7 +13,7 @@ from vtuber_brain.messages import Turn
 from vtuber_brain.releases.publish import publish
 from vtuber_brain.releases.store import ReleaseStore
 from vtuber_brain.retrain.journal import STEPS, Results, open_night
-from vtuber_brain.retrain.plan import alone, check_new, make_plan, nights_of
+from vtuber_brain.retrain.plan import alone, check_streams, make_plan, nights_of
 from vtuber_brain.runtime.lease import LIVE, ON_AIR, held, holder
 from vtuber_brain.transcripts.store import Transcripts
 from vtuber_brain.transcripts.viewers import forget
@@ -111,13 +111,13 @@ def test_a_second_night_is_refused_by_its_process_and_a_killed_one_hinders_nobod
         pass
 
 
-async def test_nothing_new_is_no_night_but_a_corpus_or_a_reason_is(tmp_path, path, look):
+async def test_no_stream_is_no_night_but_a_corpus_or_a_reason_is(path, look):
     with pytest.raises(Unavailable, match="no stream of mori"):
-        check_new(look(), 0)
-    check_new(look(), 1)
-    check_new(look(force="to see"), 0)
+        check_streams(look(), 0)
+    check_streams(look(), 1)
+    check_streams(look(force="to see"), 0)
     await stream(path)
-    check_new(look(), 0)
+    check_streams(look(), 0)
 
 
 async def test_a_forgotten_viewer_leaves_a_stream_to_be_planned_with(path, look):

@@ -1,11 +1,13 @@
 """A night that was begun and goes on: what has changed meanwhile is looked at anew, and nothing else is done again."""
 
 import json
+import shutil
 import sqlite3
 from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.retrain import whole_night
 from tests.retrain.pasts import night, streamed
@@ -14,7 +16,7 @@ from vtuber_brain.errors import ConfigError, LoraRejected, Unavailable
 from vtuber_brain.releases.publish import content_hash
 from vtuber_brain.retrain.run import look_ahead, run_night, take_in
 from vtuber_brain.runtime.lease import LIVE, ON_AIR, held
-from vtuber_brain.transcripts import viewers
+from vtuber_brain.transcripts import ratings, viewers
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 
@@ -22,6 +24,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     return toys.make_world(tmp_path_factory.mktemp("toy") / "base")
+
+
+def another(base, folder):
+    """A base that is nearly the same, and not the same."""
+    shutil.copytree(base, folder)
+    weights = {name: tensor * 1.001 for name, tensor in load_file(base / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
 
 
 def lines(folder):
@@ -112,3 +122,56 @@ def test_a_night_that_makes_what_was_rolled_back_is_rejected_and_the_next_one_be
     later = run_night(task)
     assert (later.outcome, later.night) == ("released", f"{first.night}.2")
     assert task.store.current("toy") == later.release
+
+
+def test_a_night_without_anything_new_trains_nothing_and_a_rating_or_a_limit_is_new(world, tmp_path):
+    path = streamed(tmp_path, 1, 2, 3)
+    task = night(world.base, tmp_path)
+    first = run_night(task)
+    with pytest.raises(Unavailable, match=f"nothing is new since the night {first.night}"):
+        run_night(task)
+    assert len(task.store.releases("toy")) == 1
+    ratings.rate(path, f"{1:012x}", -1, "rani")
+    assert run_night(task).night == f"{first.night}.2"
+    settings = task.settings.model_copy(update={"gate": whole_night.LENIENT.model_copy(update={"max_nll_rise": 1.0})})
+    assert run_night(replace(task, settings=settings)).night == f"{first.night}.3"
+
+
+@pytest.mark.parametrize(("how", "with_corpus"), [("forgotten", True), ("opted out", False)])
+def test_who_was_forgotten_after_a_release_is_out_of_what_is_served_after_the_next_night(
+    world, tmp_path, how, with_corpus
+):
+    """However well the release with them foresees: what comes after it is measured against the base."""
+    path = streamed(tmp_path, *range(1, 6))
+    task = night(world.base, tmp_path, **({} if with_corpus else {"corpora": ()}))
+    if not with_corpus:
+        every = task.settings.curate.model_copy(update={"own_share": 0.9})
+        task = replace(task, settings=task.settings.model_copy(update={"curate": every}))
+    first = run_night(task)
+    if how == "forgotten":
+        viewers.forget(path, "websocket", "ayu")
+    else:
+        viewers.opt_out(path, "websocket", "ayu", "rani")
+    ended = run_night(task)
+    assert (ended.outcome, task.store.current("toy")) == ("released", ended.release)
+    assert ended.release != first.release
+    assert "forgotten, or has opted out, since" in ended.report.read_text()
+    with pytest.raises(Unavailable, match="nothing is new"):
+        run_night(task)
+
+
+def test_a_release_for_another_base_is_no_yardstick_and_stops_no_night(world, tmp_path):
+    other = another(world.base, tmp_path / "other")
+    first = run_night(night(world.base, tmp_path))
+    ended = run_night(night(other, tmp_path))
+    assert (ended.outcome, ended.release.manifest["parent"]) == ("released", first.release.name)
+    assert "does not fit the base" in ended.report.read_text()
+
+
+def test_a_lora_beside_her_file_for_another_base_is_none_either(world, tmp_path):
+    other = another(world.base, tmp_path / "other")
+    made = run_night(whole_night.task(other, tmp_path)).release
+    state = tmp_path / "state"
+    state.mkdir()
+    lent = toys.PERSONA.model_copy(update={"lora": made.path})
+    assert run_night(night(world.base, state, persona=lent)).outcome == "released"

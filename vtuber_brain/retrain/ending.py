@@ -7,10 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from vtuber_brain.errors import ConfigError, Problem
 from vtuber_brain.releases.manifest import Fingerprint, Hashed, Manifest, Window
 from vtuber_brain.releases.manifest import Verdict as Passed
 from vtuber_brain.releases.publish import content_hash, prune, publish
 from vtuber_brain.releases.store import Release
+from vtuber_brain.retrain import gate
 from vtuber_brain.retrain.diagnosis import Point
 from vtuber_brain.retrain.gate import Verdict
 from vtuber_brain.retrain.journal import Entry, Journal, hash_of, nights
@@ -49,6 +51,26 @@ def entry_of(journal: Journal, step: str) -> Entry:
     entry = journal.entry(step)
     assert entry is not None, step
     return entry
+
+
+def taken_back(task: Task, lora: Path) -> str:
+    """As what release these very weights were taken back once; "" where they were not."""
+    found = task.store.ledger(task.persona.name).taken_back("", content_hash(lora))
+    return f"taken back as {found[0]} by {found[1].by}" if found is not None else ""
+
+
+def decide(task: Task, measured: Measured, rolled_back: str) -> Verdict:
+    """The gate's word, unless somebody overrules it. Raises ConfigError for what nobody can."""
+    force, verdict = task.force, gate.judge(measured, task.settings.gate, rolled_back=rolled_back)
+    if force is None:
+        holds = task.settings.gate.hold and verdict.outcome == "release"
+        return gate.hold(verdict, "retrain.gate.hold", "it waits for a person's word") if holds else verdict
+    if verdict.outcome == "release":
+        return verdict
+    try:
+        return gate.force(verdict, force.by, force.reason)
+    except ValueError as error:
+        raise ConfigError([Problem("--force", str(error), "Train another, on the base that is served")]) from None
 
 
 def released(task: Task, journal: Journal, base: Fingerprint, verdict: Verdict) -> Release:
@@ -120,9 +142,11 @@ def page_of(task: Task, journal: Journal, measured: Measured, verdict: Verdict, 
 
 def _facts(task: Task, journal: Journal) -> dict[str, str]:
     """What was compared on what, and of an imported lora where it came from."""
+    planned = figures_of(journal, "planned")
+    beside = {"compared with": f"the base; {planned['aside']}"} if planned["aside"] else {}
     origin = figures_of(journal, "trained").get("imported", {})
     told = {key: str(value) for key, value in origin.items() if value not in (None, [], "")}
-    return {**told, "base": task.base_name, "streams": str(len(figures_of(journal, "planned")["streams"]))}
+    return {**told, "base": task.base_name, "streams": str(len(planned["streams"])), **beside}
 
 
 def _seconds(journal: Journal) -> dict[str, float]:

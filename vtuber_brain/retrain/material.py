@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vtuber_brain.engine.load import load_tokenizer
+from vtuber_brain.engine.render import Renderer
 from vtuber_brain.errors import ConfigError, Problem
 from vtuber_brain.retrain.conversations import Conversation
 from vtuber_brain.retrain.corpora import read_corpus
 from vtuber_brain.retrain.likeness import near_duplicates
-from vtuber_brain.retrain.rows import Example
+from vtuber_brain.retrain.rows import Example, Row, end_tokens, rows
 from vtuber_brain.retrain.splits import split
 from vtuber_brain.retrain.task import Task
 
@@ -59,6 +61,16 @@ def part(corpus: Sequence[Conversation], own: Sequence[Example], share: float, s
         what = f"{len(training)} examples to train on and {len(validation)} to hold out are too few"
         raise ConfigError([Problem("retrain", what, "Add a corpus, or rate more replies")])
     return Parted(tuple(training), tuple(validation), dropped + len(early) - len(kept))
+
+
+def tokenised(task: Task, examples: Sequence[Example], dropped: dict[str, int]) -> list[Row]:
+    """Examples as tokens, as they are served; in `dropped` those that cannot be are counted by reason."""
+
+    def drop(_: str, reason: str) -> None:
+        dropped[reason] = dropped.get(reason, 0) + 1
+
+    renderer, ends = Renderer(load_tokenizer(task.configure)), end_tokens(task.base)
+    return rows(examples, renderer, task.persona, task.configure.context, ends=ends, dropped=drop)
 
 
 def _by_time(own: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:

@@ -88,7 +88,16 @@ def learnt_before(nights: Path) -> frozenset[int]:
     return frozenset(planned.figures.get("streams", ())) if planned is not None else frozenset()
 
 
-def check_new(plan: Plan, num_corpus: int) -> None:
-    """Raises Unavailable when there is nothing new since the last night, and no corpus either."""
-    if not plan.new and not num_corpus and not plan.forced:
-        raise Unavailable(f"no stream of {plan.persona} has ended since the last night, and there is no corpus")
+def check_streams(plan: Plan, num_corpus: int) -> None:
+    """Raises Unavailable when there is no stream to learn from, and no corpus either."""
+    if not plan.streams and not num_corpus and not plan.forced:
+        raise Unavailable(f"no stream of {plan.persona} has ended, and there is no corpus")
+
+
+def check_new(nights: Path, given: str) -> None:
+    """Raises Unavailable where the last night that is over was given the same, hashed, and so made the same."""
+    last = last_ended(nights)
+    ended = last.entry("ended") if last is not None else None
+    if last is not None and ended is not None and ended.figures.get("given") == given:
+        why = f"nothing is new since the night {last.name}: it learnt from the same rows, by the same settings"
+        raise Unavailable(f"{why}. To release what was rejected then: --force REASON")

@@ -31,7 +31,7 @@ def run_night(task: Task, *, from_step: str | None = None) -> Ended:
         journal = open_night(nights_of(task.state, task.persona.name), time.time(), again=from_step is not None)
         if from_step is not None:
             journal.restart(from_step)
-        return _through(Steps(task, journal, before_training=call))
+        return _through(Steps(task, journal, anew=from_step is None, before_training=call))
 
 
 def assist(task: Task) -> None:

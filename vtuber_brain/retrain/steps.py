@@ -8,28 +8,33 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vtuber_brain.engine.load import load_tokenizer
-from vtuber_brain.engine.render import Renderer
-from vtuber_brain.errors import ConfigError, Problem
-from vtuber_brain.releases.publish import content_hash
-from vtuber_brain.retrain import gate
 from vtuber_brain.retrain.ab_sheet import ab_sheet
 from vtuber_brain.retrain.arrival import arrival, arrival_inputs
 from vtuber_brain.retrain.asking import Material, contestants
 from vtuber_brain.retrain.canary import make_canaries
 from vtuber_brain.retrain.comparison import anchors, compare
 from vtuber_brain.retrain.curate import check_enough, curate
-from vtuber_brain.retrain.ending import Ended, Outcome, entry_of, identity_of, page_of, released, tidy
+from vtuber_brain.retrain.ending import (
+    Ended,
+    Outcome,
+    decide,
+    entry_of,
+    identity_of,
+    page_of,
+    released,
+    taken_back,
+    tidy,
+)
 from vtuber_brain.retrain.fingerprints import fingerprint
 from vtuber_brain.retrain.foreign import find
 from vtuber_brain.retrain.gate import Verdict
-from vtuber_brain.retrain.journal import Entry, Journal, Results
-from vtuber_brain.retrain.material import corpus_rows, part
+from vtuber_brain.retrain.journal import Entry, Journal, Results, hash_of
+from vtuber_brain.retrain.material import corpus_rows, part, tokenised
 from vtuber_brain.retrain.measures import Measured
-from vtuber_brain.retrain.plan import check_new, make_plan, nights_of, parent_of
+from vtuber_brain.retrain.plan import check_new, check_streams, make_plan, nights_of, parent_of
 from vtuber_brain.retrain.replayed import replay
 from vtuber_brain.retrain.report import report
-from vtuber_brain.retrain.rows import Example, Row, end_tokens, rows
+from vtuber_brain.retrain.rows import Example, Row
 from vtuber_brain.retrain.safety import questions
 from vtuber_brain.retrain.stored import (
     packed,
@@ -42,6 +47,7 @@ from vtuber_brain.retrain.stored import (
 from vtuber_brain.retrain.stored import report as told_of
 from vtuber_brain.retrain.task import Task
 from vtuber_brain.retrain.train import Trained, train
+from vtuber_brain.retrain.yardstick import lora_of, why_aside
 from vtuber_brain.transcripts.past import marks, streams
 
 _OUTCOMES: dict[str, Outcome] = {"release": "released", "hold": "held", "reject": "rejected"}
@@ -65,13 +71,15 @@ class Steps:
         force = "wanted while a stream is live" if self.task.while_live else None
         found = make_plan(self.task.transcripts, self.task.persona.name, self.task.store, self.nights, force=force)
         parent = parent_of(found.parent, self.journal.entry("planned"))
+        aside = why_aside(self.task, parent, self.base)
 
         def work(_: Path) -> Results:
             if self.anew:
-                check_new(found, len(self.task.corpora))
-            return Results(figures={"streams": list(found.streams), "new": list(found.new), "parent": parent})
+                check_streams(found, len(self.task.corpora))
+            figures = {"streams": list(found.streams), "new": list(found.new), "parent": parent, "aside": aside}
+            return Results(figures=figures)
 
-        self._do("planned", {"streams": found.streams, "parent": parent}, work)
+        self._do("planned", {"streams": found.streams, "parent": parent, "aside": aside}, work)
 
     def curate(self) -> None:
         """What of her own words is learnt from, and why the rest is not."""
@@ -91,7 +99,7 @@ class Steps:
         inputs = {
             "marks": marks(there) if there is not None else {},
             "streams": ids,
-            "persona": task.persona.model_dump(mode="json", exclude={"lora", "blocklist", "allowlist"}),
+            "persona": self._persona(),
             "settings": task.settings.curate.model_dump(mode="json"),
             "memory": task.memory.model_dump(mode="json"),
             "corpora": [row.content_hash for row in corpus],
@@ -108,7 +116,7 @@ class Steps:
             planted = [canary.example() for canary in self._canaries()]
             training, validation = [*parted.training, *planted], list(parted.validation)
             dropped: dict[str, int] = {}
-            counts = [self._rows(examples, dropped) for examples in (training, validation)]
+            counts = [tokenised(task, examples, dropped) for examples in (training, validation)]
             figures = {
                 "rows": len(counts[0]),
                 "validation_rows": len(counts[1]),
@@ -136,6 +144,8 @@ class Steps:
             foreign = find(task.imported)
             self._do("trained", arrival_inputs(foreign, self.base), lambda it: arrival(task, foreign, self.base, it))
             return
+        if self.anew and task.force is None and not task.while_live:
+            check_new(self.nights, self._given())
 
         def work(folder: Path) -> Results:
             out = folder / "lora"
@@ -155,8 +165,7 @@ class Steps:
             }
             return Results({"lora": out, "log.jsonl": log.read_bytes()}, figures)
 
-        inputs = {"rows": self._entry("built").results, "settings": task.settings.train.model_dump(mode="json")}
-        self._do("trained", inputs, work)
+        self._do("trained", self._learnt(), work)
 
     def train_to(self, out: Path) -> Trained:
         """The training itself, in every process that takes part."""
@@ -169,8 +178,8 @@ class Steps:
 
     def evaluate(self) -> None:
         """Candidate, current and base side by side."""
-        task, parent = self.task, self._figures("planned")["parent"]
-        current = task.store.find(task.persona.name, parent).path if parent is not None else task.persona.lora
+        task, planned = self.task, self._figures("planned")
+        current = lora_of(task, planned["parent"]) if not planned["aside"] else None
 
         def work(_: Path) -> Results:
             lora = self.journal.path("trained", "lora")
@@ -197,31 +206,24 @@ class Steps:
         inputs = {
             "lora": self._entry("trained").results,
             "rows": self._entry("built").results,
-            "parent": parent,
+            "parent": planned["parent"],
+            "aside": planned["aside"],
         }
         self._do("evaluated", inputs, work)
 
     def judge(self) -> None:
         """The gate, and whoever overrules it."""
-        force, taken_back = self.task.force, self._taken_back()
+        force, again = self.task.force, taken_back(self.task, self.journal.path("trained", "lora"))
 
         def work(_: Path) -> Results:
-            verdict = gate.judge(self._measured(), self.task.settings.gate, rolled_back=taken_back)
-            if force is None and self.task.settings.gate.hold and verdict.outcome == "release":
-                verdict = gate.hold(verdict, "retrain.gate.hold", "it waits for a person's word")
-            if force is not None and verdict.outcome != "release":
-                try:
-                    verdict = gate.force(verdict, force.by, force.reason)
-                except ValueError as error:
-                    fix = "Train another, on the base that is served"
-                    raise ConfigError([Problem("--force", str(error), fix)]) from None
+            verdict = decide(self.task, self._measured(), again)
             return Results({"verdict.json": packed_verdict(verdict)}, {"outcome": verdict.outcome})
 
         inputs = {
             "measured": self._entry("evaluated").results,
             "settings": self.task.settings.gate.model_dump(mode="json"),
             "force": [force.by, force.reason] if force is not None else None,
-            "rolled_back": taken_back,
+            "rolled_back": again,
         }
         self._do("gated", inputs, work)
 
@@ -235,7 +237,7 @@ class Steps:
             measured = self._measured()
             page = report(page_of(self.task, self.journal, measured, verdict, release)).encode()
             sheet = ab_sheet(measured.samples, self.task.settings.train.seed).encode()
-            figures = {"outcome": outcome, "release": release.name if release else None}
+            figures = {"outcome": outcome, "release": release.name if release else None, "given": self._given()}
             return Results({"report.html": page, "ab.html": sheet}, figures)
 
         entry = self._do("ended", {"verdict": self._entry("gated").results}, work)
@@ -247,19 +249,28 @@ class Steps:
     def rows(self) -> tuple[list[Row], list[Row]]:
         """What was built, as tokens: to train on, and held out."""
         training, validation = (self._examples("built", f"{name}.jsonl") for name in ("training", "validation"))
-        return self._rows(training, {}), self._rows(validation, {})
+        return tokenised(self.task, training, {}), tokenised(self.task, validation, {})
+
+    def _persona(self) -> dict[str, Any]:
+        return self.task.persona.model_dump(mode="json", exclude={"lora", "blocklist", "allowlist"})
+
+    def _learnt(self) -> dict[str, Any]:
+        """All that decides which lora comes of the night."""
+        return {
+            "rows": self._entry("built").results,
+            "persona": self._persona(),
+            "base": self.base.model_dump(),
+            "context": self.task.configure.context,
+            "settings": self.task.settings.train.model_dump(mode="json"),
+        }
+
+    def _given(self) -> str:
+        """The hash of that and of what decides whether it passes."""
+        return hash_of({**self._learnt(), "gate": self.task.settings.gate.model_dump(mode="json")})
 
     def _transcripts(self) -> Path | None:
         path = self.task.transcripts
         return path if path is not None and path.is_file() else None
-
-    def _rows(self, examples: list[Example], dropped: dict[str, int]) -> list[Row]:
-        def drop(_: str, reason: str) -> None:
-            dropped[reason] = dropped.get(reason, 0) + 1
-
-        renderer, ends = Renderer(load_tokenizer(self.task.configure)), end_tokens(self.task.base)
-        context = self.task.configure.context
-        return rows(examples, renderer, self.task.persona, context, ends=ends, dropped=drop)
 
     def _examples(self, step: str, name: str) -> list[Example]:
         return unpacked(self.journal.path(step, name).read_bytes())
@@ -269,12 +280,6 @@ class Steps:
 
     def _measured(self) -> Measured:
         return unpacked_measured(self.journal.path("evaluated", "measured.json").read_bytes())
-
-    def _taken_back(self) -> str:
-        """As what release the candidate's very weights were taken back once; "" where they were not."""
-        content = content_hash(self.journal.path("trained", "lora"))
-        found = self.task.store.ledger(self.task.persona.name).taken_back("", content)
-        return f"taken back as {found[0]} by {found[1].by}" if found is not None else ""
 
     def _verdict(self) -> Verdict:
         return unpacked_verdict(self.journal.path("gated", "verdict.json").read_bytes())
