@@ -16,6 +16,8 @@ from vtuber_brain.retrain.splits import split
 from vtuber_brain.retrain.task import Task
 
 ALIKE = 0.8
+LARGEST = 2
+"""So many times the share may be held out, lest a stream be cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +76,19 @@ def tokenised(task: Task, examples: Sequence[Example], dropped: dict[str, int]) 
 
 
 def _by_time(own: Sequence[Example], share: float) -> tuple[list[Example], list[Example]]:
-    """Whole streams, the newest held out until there are enough; of a single stream its end."""
+    """The newest streams are held out until there are enough; of one that is too long for that only its end."""
     ordered = sorted(own, key=lambda one: (one.at, one.id))
-    wanted = math.ceil(share * len(ordered))
-    groups = list(dict.fromkeys(one.group for one in reversed(ordered)))
-    late: set[str] = set()
-    for group in groups[:-1]:
-        if sum(one.group in late for one in ordered) >= wanted:
+    if len(ordered) < 2:
+        return ordered, []
+    wanted, most = math.ceil(share * len(ordered)), min(LARGEST * share * len(ordered), len(ordered) - 1)
+    late: list[Example] = []
+    for group in dict.fromkeys(one.group for one in reversed(ordered)):
+        if len(late) >= wanted:
             break
-        late.add(group)
-    if late or len(ordered) < 2:
-        return [one for one in ordered if one.group not in late], [one for one in ordered if one.group in late]
-    return ordered[:-wanted], ordered[-wanted:]
+        stream = [one for one in ordered if one.group == group]
+        late += stream if len(late) + len(stream) <= most else stream[len(late) - wanted :]
+    held = {one.id for one in late}
+    return [one for one in ordered if one.id not in held], [one for one in ordered if one.id in held]
 
 
 def _unlike(early: Sequence[Example], late: Sequence[Example]) -> list[Example]:
