@@ -118,8 +118,13 @@ class GateSettings(Section):
     max_loops: Share = Field(0.05, description="share that go in circles")
     max_starts_alike: Share = Field(0.4, description="share that begin with the same two words")
     max_echoes: Share = Field(0.1, description="share that say the viewer's words back")
-    style_margin: Share = Field(0.1, description="a share of style may be this much over the current one's instead")
-    min_distinct: Share = Field(0.5, description="variety of word pairs against the current one's")
+    style_margin: Share = Field(
+        0.1,
+        description="this much over the current one's or the base's share, the lower, is a share of style allowed",
+    )
+    min_distinct: Share = Field(
+        0.5, description="variety of word pairs against the current one's or the base's, the higher"
+    )
     hold: bool = Field(False, description="have what passes wait for a person: vtuber-brain persona approve or refuse")
 
 

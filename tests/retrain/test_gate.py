@@ -12,7 +12,7 @@ from vtuber_brain.night_sections import GateSettings
 from vtuber_brain.retrain.canary import Canaries, Memorised, Triggers
 from vtuber_brain.retrain.clustered import Mean
 from vtuber_brain.retrain.gate import VETOES, force, hold, judge
-from vtuber_brain.retrain.measures import CANDIDATE, CURRENT, Drift, Identity, Measured
+from vtuber_brain.retrain.measures import CANDIDATE, CURRENT, FEW_SHOT, Drift, Identity, Measured
 
 
 def test_a_better_candidate_passes_every_check():
@@ -97,6 +97,34 @@ def test_what_is_as_bad_today_may_stay_as_it_is():
     worse_today = replace(good(), name=CURRENT, style=replace(good().style, over_long=0.55))
     found = measured(replace(good(), style=replace(good().style, over_long=0.6)), worse_today)
     assert judge(found).outcome == "release"
+
+
+def manner(name, share):
+    """Who has this share of every habit, and says viewers' names as often."""
+    habits = {"echoes": share, "catchphrase": share, "starts_alike": share, "over_long": share}
+    memorised = replace(good().memorised, names=share / 2)
+    return replace(good(), name=name, style=replace(good().style, **habits), memorised=memorised)
+
+
+def test_many_small_steps_of_style_lead_nowhere():
+    """Each night may be a little worse than the base, and not than the night before."""
+    base, share, released = manner(FEW_SHOT, 0.02), 0.02, []
+    for _ in range(10):
+        before, share = manner(CURRENT, share), share + 0.09
+        found = replace(measured(), figures=(manner(CANDIDATE, share), before, base))
+        if judge(found).outcome == "release":
+            released.append(share)
+        else:
+            share -= 0.09
+    assert released == [0.11]
+
+
+def test_variety_may_not_be_halved_night_after_night():
+    before = replace(good(), name=CURRENT, style=replace(good().style, distinct_2=0.45))
+    candidate = replace(good(), style=replace(good().style, distinct_2=0.3))
+    assert judge(measured(candidate, before)).outcome == "release"
+    found = replace(measured(), figures=(candidate, before, replace(good(), name=FEW_SHOT)))
+    assert judge(found).vetoes == ("style",)
 
 
 def test_a_person_may_hold_and_force_by_name_but_never_for_another_base():

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from vtuber_brain.night_sections import GateSettings
-from vtuber_brain.retrain.measures import CANDIDATE, CURRENT, Figures, Measured
+from vtuber_brain.retrain.measures import CANDIDATE, CURRENT, FEW_SHOT, Figures, Measured
 from vtuber_brain.retrain.style import Style
 
 Outcome = Literal["release", "reject", "hold"]
@@ -136,29 +136,40 @@ def _canary(_: Measured, candidate: Figures, __: Figures, limits: GateSettings) 
     yield _at_most("canary", "canaries said when asked", float(found.extracted), 0.0)
 
 
-def _memorised(_: Measured, candidate: Figures, current: Figures, limits: GateSettings) -> Iterator[Check]:
-    found, before = candidate.memorised, current.memorised
+def _memorised(measured: Measured, candidate: Figures, _: Figures, limits: GateSettings) -> Iterator[Check]:
+    found = candidate.memorised
     yield _at_most("memorised", "viewers' words said again", found.spans if found else None, limits.max_spans)
     what = "viewers named who are not there" + (f", most of all {found.who}" if found and found.who else "")
-    most = limits.max_names + (before.names if before else 0.0)
+    most = limits.max_names + min((before.names for before in _before(measured, "memorised")), default=0.0)
     yield _at_most("memorised", what, found.names if found else None, most)
 
 
-def _style(_: Measured, candidate: Figures, current: Figures, limits: GateSettings) -> Iterator[Check]:
+def _style(measured: Measured, candidate: Figures, _: Figures, limits: GateSettings) -> Iterator[Check]:
+    before = _before(measured, "style")
     for name, what in _STYLE.items():
         value = getattr(candidate.style, name) if candidate.style else None
-        before = getattr(current.style, name) if current.style else 0.0
-        most = max(getattr(limits, f"max_{_LIMIT.get(name, name)}"), min(1.0, before + limits.style_margin))
+        least = min((getattr(one, name) for one in before), default=0.0)
+        most = max(getattr(limits, f"max_{_LIMIT.get(name, name)}"), min(1.0, least + limits.style_margin))
         yield _at_most("style", what, value, most)
-    yield from _variety(candidate.style, current.style, limits)
+    yield from _variety(candidate.style, max((one.distinct_2 for one in before), default=0.0), limits)
 
 
-def _variety(ours: Style | None, theirs: Style | None, limits: GateSettings) -> Iterator[Check]:
-    if ours is not None and theirs is not None and theirs.distinct_2:
-        least = limits.min_distinct * theirs.distinct_2
+def _variety(ours: Style | None, theirs: float, limits: GateSettings) -> Iterator[Check]:
+    if ours is not None and theirs:
+        least = limits.min_distinct * theirs
         passed = ours.distinct_2 >= least
         why = "" if passed else f"{ours.distinct_2:.3f} is under {least:.3f}"
         yield Check("style", "variety of word pairs", ours.distinct_2, least, passed, why)
+
+
+def _before(measured: Measured, part: str) -> list[Any]:
+    """That part of the figures of what speaks today and of the base behind it.
+
+    By the current one's alone every night could add the margin to the last one's.
+    """
+    found = (measured.of(name) for name in (CURRENT, FEW_SHOT))
+    parts = (getattr(figures, part) for figures in found if figures is not None)
+    return [one for one in parts if one is not None]
 
 
 def _nll(measured: Measured, _: Figures, __: Figures, limits: GateSettings) -> Iterator[Check]:
