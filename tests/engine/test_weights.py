@@ -18,7 +18,7 @@ from vtuber_brain.engine.load import _model_bytes, load_runner
 from vtuber_brain.engine.loras import read_lora
 from vtuber_brain.engine.products import _INT8_MAX_TOKENS, Bank, join_products
 from vtuber_brain.engine.scheduler import Job, Span, Step
-from vtuber_brain.engine.weights import _torchao
+from vtuber_brain.engine.weights import _nf4, _torchao
 from vtuber_brain.engine.wire import Configure
 from vtuber_brain.errors import ModelRefused
 
@@ -162,6 +162,26 @@ def test_fp8_scales_each_token_by_itself(torchao):
 def test_what_torchao_turns_down_is_refused_with_what_it_needs(torchao):
     with pytest.raises(ModelRefused, match=r"fp8 .*only works for bfloat16.*8\.9 or newer and model\.dtype bf16"):
         _torchao("fp8")(nn.Linear(16, 16, dtype=torch.float16))
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_nf4_is_made_of_the_weights_and_draws_none_of_its_own(monkeypatch, bias):
+    made = []
+
+    class Linear4bit(nn.Linear):
+        def __init__(self, inputs, outputs, bias, compute_dtype, quant_type, device=None):
+            super().__init__(inputs, outputs, bias, device)
+            made.append((self.weight.device.type, compute_dtype, quant_type))
+
+    def packed(data, requires_grad, quant_type, module):
+        return nn.Parameter(data, requires_grad)
+
+    fake = SimpleNamespace(nn=SimpleNamespace(Linear4bit=Linear4bit, Params4bit=packed))
+    monkeypatch.setitem(sys.modules, "bitsandbytes", fake)
+    monkeypatch.setitem(sys.modules, "bitsandbytes.nn", fake.nn)
+    base, inputs = nn.Linear(16, 8, bias), torch.randn(2, 16)
+    assert torch.equal(_nf4(base)(inputs), base(inputs))
+    assert made == [("meta", torch.float32, "nf4")]
 
 
 def test_a_memory_budget_makes_fewer_slots_and_is_kept(base):

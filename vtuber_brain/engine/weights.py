@@ -62,10 +62,11 @@ def _torchao(weights: str) -> Callable[[nn.Linear], nn.Module]:
 
 def _nf4(base: nn.Linear) -> nn.Module:
     try:
-        from bitsandbytes.nn import Linear4bit
+        from bitsandbytes.nn import Linear4bit, Params4bit
     except ImportError:
         raise ModelRefused("model.weights nf4 needs bitsandbytes: pip install 'vtuber-brain[gpu]'") from None
-    has_bias = base.bias is not None
-    small = Linear4bit(base.in_features, base.out_features, has_bias, compute_dtype=base.weight.dtype, quant_type="nf4")
-    small.load_state_dict(base.state_dict())
+    kind = {"compute_dtype": base.weight.dtype, "quant_type": "nf4", "device": "meta"}  # else it draws weights first
+    small = Linear4bit(base.in_features, base.out_features, base.bias is not None, **kind)
+    small.weight = Params4bit(base.weight.data, requires_grad=False, quant_type="nf4", module=small)
+    small.bias = base.bias
     return small.to(base.weight.device)  # this is where it is packed
