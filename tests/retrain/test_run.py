@@ -14,6 +14,7 @@ from tests.support import toys
 from vtuber_brain.errors import BrainError, ConfigError
 from vtuber_brain.releases.publish import content_hash
 from vtuber_brain.releases.store import ReleaseStore
+from vtuber_brain.retrain.journal import Journal, nights
 from vtuber_brain.retrain.run import look_ahead, run_night
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +78,20 @@ def test_a_slice_of_a_corpus_will_do_and_only_so_many_nights_are_kept(base, tmp_
     first, second = run_night(part), run_night(part)
     assert second.night != first.night
     assert [path.name for path in (tmp_path / "retrain" / "toy").iterdir()] == [second.night]
+
+
+def test_looking_ahead_tells_the_cost_at_the_speed_of_the_last_night_and_what_looks_wrong(first, base, tmp_path):
+    _, state = first
+    task = whole_night.task(base, state)
+    double = tmp_path / "double.jsonl"
+    double.write_text((state / "corpus.jsonl").read_text().splitlines()[0])
+    found = look_ahead(replace(task, corpora=(*task.corpora, str(double))))
+    assert found["corpus"]["rows"] == 113
+    assert found["corpus"]["warnings"]["duplicate"] >= 1
+    tokens = found["cost"]["tokens_at_most"]
+    assert tokens == found["built"]["tokens"] * task.settings.train.epochs
+    trained = Journal(nights(state / "retrain" / "toy")[-1]).entry("trained").figures
+    assert found["cost"]["cpu_s"] == round(tokens * trained["cpu_s"] / trained["row_tokens"])
 
 
 def test_looking_ahead_keeps_nothing(base, tmp_path):

@@ -112,12 +112,12 @@ def _of_replies(ours: Figures, theirs: Figures) -> list[Finding]:
 
 
 _TOO_LONG = "Shorten the answers of the corpus: she learns their length; drop rows over max_words"
-_REPEATS = "Look for rows that say the same (describe warns of near duplicates); a little more repetition_penalty"
+_REPEATS = "Look for rows that say the same (retrain --dry-run counts them); a little more repetition_penalty"
 _WRONG_CUE = "Correct the cues in the rows, or add the name to cues.names"
 _CUE_LOST = "Begin every answer of the corpus with a cue: she does as most rows do"
 _EMPTY = "Look for answers that are a cue alone, and for a stop string that begins her replies"
 _PHRASE = "Too many rows share it: reword some of them"
-_TEMPLATE = "Rows and live prompts may differ: same tokenizer, chat template and opening? `prompt` shows a live prompt"
+_TEMPLATE = "Prompts of rows and live ones may differ: same tokenizer, chat template, opening? See transcripts export"
 _FORGETTING = "Fewer epochs or a smaller learning_rate; mix the persona's own corpus in"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vtuber_brain.retrain.ending import Ended, entry_of
+from vtuber_brain.retrain.forecast import forecast
 from vtuber_brain.retrain.foreign import find
 from vtuber_brain.retrain.journal import Journal, open_night
 from vtuber_brain.retrain.plan import alone, nights_of
@@ -111,10 +112,11 @@ def _scrub(task: Task) -> None:
 
 
 def look_ahead(task: Task) -> dict[str, dict[str, Any]]:
-    """What a new night would be trained on: the figures of its first steps, of which nothing is kept."""
+    """What a new night would be trained on, and at what cost: figures of its first steps, of which nothing is kept."""
     with tempfile.TemporaryDirectory() as folder:
         night = Steps(task, Journal(Path(folder) / "night"))
         night.plan()
         night.curate()
         night.build()
-        return {step: entry_of(night.journal, step).figures for step in ("planned", "curated", "built")}
+        found = {step: entry_of(night.journal, step).figures for step in ("planned", "curated", "built")}
+        return found | forecast(task, found["built"]["tokens"])
