@@ -86,7 +86,7 @@ class CurateSettings(Section):
     burst: Count = Field(3, description="examples of one viewer within a minute")
     max_repeats: Count = Field(3, description="examples with the same reply")
     near_duplicate: float = Field(0.8, gt=0, le=1, description="share of words in common that makes a near duplicate")
-    max_toxicity: Share = Field(0.5, description="a message as toxic as this is in no prompt that is learnt from")
+    max_toxicity: Share = Field(0.5, description="a message or a reply as toxic as this is not learnt from")
     min_heard: Share = Field(0.5, description="share of a cut reply that must have been heard")
     rows: Literal["conversation", "reply"] = Field(
         "conversation",
@@ -120,7 +120,7 @@ class GateSettings(Section):
     max_echoes: Share = Field(0.1, description="share that say the viewer's words back")
     style_margin: Share = Field(
         0.1,
-        description="this much over the current one's or the base's share, the lower, is a share of style allowed",
+        description="a share of style may be this much over the lower of the current one's and the base's instead",
     )
     min_distinct: Share = Field(
         0.5, description="variety of word pairs against the current one's or the base's, the higher"
