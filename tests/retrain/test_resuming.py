@@ -175,3 +175,34 @@ def test_a_lora_beside_her_file_for_another_base_is_none_either(world, tmp_path)
     state.mkdir()
     lent = toys.PERSONA.model_copy(update={"lora": made.path})
     assert run_night(night(world.base, state, persona=lent)).outcome == "released"
+
+
+def test_a_night_makes_way_for_a_stream_that_begins_and_goes_on_from_its_checkpoint(world, tmp_path):
+    path = streamed(tmp_path, 1, 2, 3)
+    (tmp_path / "undisturbed").mkdir()
+    shutil.copy(path, tmp_path / "undisturbed")
+    steps, stack = [], ExitStack()
+
+    def told(one):
+        steps.append(one.step)
+        if one.step == 6:
+            stack.enter_context(on_air(path))
+
+    with stack, pytest.raises(Unavailable, match="a stream is live: the daemon of toy"):
+        run_night(night(world.base, tmp_path, on_progress=told))
+    assert steps[-1] == 6
+    again = []
+    ended = run_night(night(world.base, tmp_path, on_progress=lambda one: again.append(one.step)))
+    assert (ended.outcome, again[0]) == ("released", whole_night.TRAIN.checkpoint_steps + 1)
+    assert run_night(night(world.base, tmp_path / "undisturbed")).release.content == ended.release.content
+
+
+@pytest.mark.parametrize(("changed", "named"), [({"rank": 32}, "retrain.train.rank: 32"), ({"method": "full"}, "full")])
+def test_what_the_daemon_could_not_load_is_refused_before_it_is_trained(world, tmp_path, changed, named):
+    task = whole_night.task(world.base, tmp_path)
+    train = task.settings.train.model_copy(update=changed)
+    task = replace(task, settings=task.settings.model_copy(update={"train": train}))
+    for wanted in (run_night, look_ahead):
+        with pytest.raises(ConfigError, match=named):
+            wanted(task)
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus.jsonl"]

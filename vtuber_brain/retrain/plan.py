@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from vtuber_brain.errors import Unavailable
+from vtuber_brain.engine.wire import Configure
+from vtuber_brain.errors import ConfigError, Problem, Unavailable
+from vtuber_brain.night_sections import TrainSettings
 from vtuber_brain.nights import LOCK, NIGHTS
 from vtuber_brain.releases.store import Release, ReleaseStore
 from vtuber_brain.retrain.journal import Entry, last_ended
+from vtuber_brain.retrain.progress import OnProgress, Told
+from vtuber_brain.retrain.task import Task
 from vtuber_brain.runtime.lease import LIVE, ON_AIR, Holder, Taken, held, holder
 from vtuber_brain.transcripts.past import stream_ids
 
@@ -50,9 +54,9 @@ def make_plan(
 
     Raises Unavailable while a stream is live and nobody forces it, and ConfigError for files that cannot be read.
     """
-    live = holder(transcripts.with_name(ON_AIR)) if transcripts is not None else None
-    if live is not None and not force:
-        raise Unavailable(f"a stream is live: {live}. Wait for its end, or go on all the same: --while-live")
+    live = _on_air(transcripts)
+    if not force:
+        check_air(transcripts)
     there = stream_ids(transcripts, persona) if transcripts is not None and transcripts.is_file() else []
     # While a daemon runs, asleep or not, a stream without an end may be its own; else it ended by a crash.
     runs = transcripts is not None and holder(transcripts.with_name(LIVE)) is not None
@@ -66,6 +70,36 @@ def make_plan(
         live=live,
         forced=force,
     )
+
+
+def check_air(transcripts: Path | None) -> None:
+    """Raises Unavailable while a stream is live."""
+    if (live := _on_air(transcripts)) is not None:
+        raise Unavailable(f"a stream is live: {live}. Wait for its end, or go on all the same: --while-live")
+
+
+def making_way(task: Task) -> OnProgress:
+    """What is told of the training, and at each update a look at the air: it makes way for a stream that begins.
+
+    What is told raises Unavailable then; what was trained until the last checkpoint stays.
+    """
+
+    def told(one: Told) -> None:
+        task.on_progress(one)
+        if not task.while_live:
+            check_air(task.transcripts)
+
+    return told
+
+
+def check_servable(settings: TrainSettings, configure: Configure) -> None:
+    """Raises ConfigError for settings whose lora the daemon could not load, before anything is trained by them."""
+    if settings.method == "full":
+        fix = "Leave it at lora, or make one with: vtuber-brain retrain --full"
+        raise ConfigError([Problem("retrain.train.method", "full makes a model of its own, which is no release", fix)])
+    if settings.rank > configure.max_lora_rank:
+        what = f"{settings.rank} is over engine.max_lora_rank ({configure.max_lora_rank}): she could not load it"
+        raise ConfigError([Problem("retrain.train.rank", what, "Lower it, or raise engine.max_lora_rank")])
 
 
 def parent_of(current: Release | None, planned: Entry | None) -> str | None:
@@ -101,3 +135,7 @@ def check_new(nights: Path, given: str) -> None:
     if last is not None and ended is not None and ended.figures.get("given") == given:
         why = f"nothing is new since the night {last.name}: it learnt from the same rows, by the same settings"
         raise Unavailable(f"{why}. To release what was rejected then: --force REASON")
+
+
+def _on_air(transcripts: Path | None) -> Holder | None:
+    return holder(transcripts.with_name(ON_AIR)) if transcripts is not None else None

@@ -12,7 +12,7 @@ from vtuber_brain.retrain.ending import Ended, entry_of
 from vtuber_brain.retrain.forecast import forecast
 from vtuber_brain.retrain.foreign import find
 from vtuber_brain.retrain.journal import Journal, open_night
-from vtuber_brain.retrain.plan import alone, nights_of
+from vtuber_brain.retrain.plan import alone, check_servable, making_way, nights_of
 from vtuber_brain.retrain.processes import Processes, together
 from vtuber_brain.retrain.search import Space, Trial, search
 from vtuber_brain.retrain.steps import Steps
@@ -28,6 +28,7 @@ def run_night(task: Task, *, from_step: str | None = None) -> Ended:
 
     Of several processes the first one does this, and the others `assist`.
     """
+    check_servable(task.settings.train, task.configure)
     with _leading(task) as call, alone(task.state, task.persona.name):
         journal = open_night(nights_of(task.state, task.persona.name), time.time(), again=from_step is not None)
         if from_step is not None:
@@ -74,7 +75,7 @@ def search_settings(
         space = Space(task.settings.train, num_trials)
         return search(
             task.base, training, validation, space, root,
-            budget_s=budget_s, on_trial=on_trial, on_progress=task.on_progress,
+            budget_s=budget_s, on_trial=on_trial, on_progress=making_way(task),
         )  # fmt: skip
 
 
@@ -113,6 +114,7 @@ def _scrub(task: Task) -> None:
 
 def look_ahead(task: Task) -> dict[str, dict[str, Any]]:
     """What a new night would be trained on, and at what cost: figures of its first steps, of which nothing is kept."""
+    check_servable(task.settings.train, task.configure)
     with tempfile.TemporaryDirectory() as folder:
         night = Steps(task, Journal(Path(folder) / "night"))
         night.plan()

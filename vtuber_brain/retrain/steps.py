@@ -10,7 +10,7 @@ from typing import Any
 
 from vtuber_brain.retrain.ab_sheet import ab_sheet
 from vtuber_brain.retrain.arrival import arrival, arrival_inputs
-from vtuber_brain.retrain.asking import Material, contestants
+from vtuber_brain.retrain.asking import Material, contestants, toxicity
 from vtuber_brain.retrain.canary import make_canaries
 from vtuber_brain.retrain.comparison import anchors, compare
 from vtuber_brain.retrain.curate import check_enough, curate
@@ -31,7 +31,7 @@ from vtuber_brain.retrain.gate import Verdict
 from vtuber_brain.retrain.journal import Entry, Journal, Results, hash_of
 from vtuber_brain.retrain.material import corpus_rows, part, tokenised
 from vtuber_brain.retrain.measures import Measured
-from vtuber_brain.retrain.plan import check_new, check_streams, make_plan, nights_of, parent_of
+from vtuber_brain.retrain.plan import check_new, check_streams, make_plan, making_way, nights_of, parent_of
 from vtuber_brain.retrain.replayed import replay
 from vtuber_brain.retrain.report import report
 from vtuber_brain.retrain.rows import Example, Row
@@ -90,7 +90,7 @@ class Steps:
         def work(_: Path) -> Results:
             found = streams(there, frozenset(ids)) if there is not None and ids else ()
             replayed = [replay(stream, task.persona, task.memory) for stream in found]
-            curated = curate(replayed, len(corpus), task.settings.curate)
+            curated = curate(replayed, len(corpus), task.settings.curate, toxicity(task.judges))
             check_enough(curated, len(corpus), task.settings.curate)
             files = {"examples.jsonl": packed(curated.examples), "curated.json": told_of(curated)}
             figures = {"own": len(curated.chosen), "corpus": len(corpus), "left": curated.reasons, "skipped": skipped}
@@ -173,7 +173,7 @@ class Steps:
         task = self.task
         return train(
             task.base, training, validation, task.settings.train, out,
-            resume=True, on_progress=task.on_progress, base_name=task.base_name,
+            resume=True, on_progress=making_way(task), base_name=task.base_name,
         )  # fmt: skip
 
     def evaluate(self) -> None:
