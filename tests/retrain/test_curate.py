@@ -3,12 +3,15 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean, pstdev
 
 import pytest
 
+from tests.test_gate import toxic_where
 from vtuber_brain.errors import ConfigError
 from vtuber_brain.night_sections import CurateSettings, LikeSettings
 from vtuber_brain.retrain.approval import approvals, liked_replies
+from vtuber_brain.retrain.asking import Judges, toxicity
 from vtuber_brain.retrain.candidates import REASONS
 from vtuber_brain.retrain.consent import Left
 from vtuber_brain.retrain.conversations import Message
@@ -208,13 +211,44 @@ def test_the_audience_likes_a_reply_when_several_of_them_sound_happier_than_usua
     feelings += [happy("fan", 510.0 + n / 10) for n in range(50)]  # after r5, one alone
     feelings += [happy(f"v{n}", 719.0) for n in range(4)]  # after r7, too late
     feelings += [happy(f"v{n}", 905.0, -0.9) for n in range(4)]  # after r9, unhappy
-    assert liked_replies(turns, feelings, LikeSettings()) == {"r3"}
-    assert liked_replies(turns[:4], feelings, LikeSettings()) == frozenset(), "too few to compare"
-    assert liked_replies(turns, [], LikeSettings()) == frozenset()
+    assert set(liked_replies(turns, feelings, LikeSettings())) == {"r3"}
+    assert liked_replies(turns[:4], feelings, LikeSettings()) == {}, "too few to compare"
+    assert liked_replies(turns, [], LikeSettings()) == {}
     found = curated(turns, feelings=feelings)
     assert found.approvals == {"liked": 1}
     rated_down = [replace(turn, rating=DOWN) if turn.reply_id == "r3" else turn for turn in turns]
     assert approvals(Replayed(1, tuple(rated_down), (), tuple(feelings)), LikeSettings()) == {}
+
+
+def test_a_like_weighs_in_the_loss_what_it_stands_out_of_its_stream_and_the_operators_word_fully():
+    turns = [asked(n, rating=None if n > 1 else UP) for n in range(1, 21)]
+    feelings = [happy(f"v{n}", 310.0 + n) for n in range(8)]  # after r3
+    feelings += [happy(f"v{n}", 510.0 + n) for n in range(3)]  # after r5
+    weights = liked_replies(turns, feelings, LikeSettings())
+    sums = [8 * 0.9, 3 * 0.9, *[0.0] * 18]
+    clear = (3 * 0.9 - fmean(sums)) / pstdev(sums)
+    assert weights == {"r3": 1.0, "r5": pytest.approx(clear / 2)}
+    assert 0.5 <= weights["r5"] < 0.7
+    found = curated(turns, feelings=feelings)
+    assert found.approvals == {"rated": 1, "liked": 2}
+    learnt_at = {example.id: example.messages[-1].weight for example in found.examples}
+    assert learnt_at == {"1/r1": 1.0, "1/r3": 1.0, "1/r5": weights["r5"]}
+    later = asked(
+        30, prompt=(*turns[4].prompt, Message("assistant", turns[4].heard_text), *asked(30).prompt), past=("r5",)
+    )
+    turns = [*turns, later]
+    (example,) = (one for one in curated(turns, feelings=feelings).examples if one.id == "1/r30")
+    weight = liked_replies(turns, feelings, LikeSettings())["r5"]
+    assert [one.weight for one in example.messages if one.role == "assistant"] == [weight, 1.0]
+
+
+def test_a_reply_that_the_classifier_now_finds_toxic_is_left_out_also_a_corrected_one():
+    turns = [asked(1), asked(2), asked(3, rating=Rating(1, "You are vile.", "ana"))]
+    streams = [Replayed(1, tuple(turns), (), ())]
+    judges = Judges(judge=None, ask=toxic_where("vile", 0.5))
+    found = curate(streams, 1000, FREE, toxicity(lambda: judges))
+    assert (ids(found), found.reasons) == (["r1", "r2"], {"toxic": 1})
+    assert len(curate(streams, 1000, FREE, toxicity(lambda: Judges(judge=None))).chosen) == 3
 
 
 def test_too_little_to_learn_from_is_refused_with_the_reasons():

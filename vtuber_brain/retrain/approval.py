@@ -2,7 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import Literal
 
@@ -18,38 +19,47 @@ MIN_REPLIES = 5
 """Replies a stream must have before one of them can stand out."""
 
 
-def approvals(replayed: Replayed, settings: LikeSettings) -> dict[str, Approval]:
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """How a reply came to be approved, and the weight (above 0, at most 1) of the loss on it."""
+
+    how: Approval
+    weight: float = 1.0
+
+
+def approvals(replayed: Replayed, settings: LikeSettings) -> dict[str, Approved]:
     """By reply: how it came to be approved. One that the operator rated down is not, whoever liked it."""
     liked = liked_replies(replayed.asked, replayed.feelings, settings)
-    found: dict[str, Approval] = {}
+    found: dict[str, Approved] = {}
     for asked in replayed.asked:
         rating = asked.rating.rating if asked.rating is not None else 0
         if rating > 0:
             assert asked.rating is not None
-            found[asked.reply_id] = "edited" if asked.rating.edited_text is not None else "rated"
+            found[asked.reply_id] = Approved("edited" if asked.rating.edited_text is not None else "rated")
         elif rating == 0 and asked.reply_id in liked:
-            found[asked.reply_id] = "liked"
+            found[asked.reply_id] = Approved("liked", liked[asked.reply_id])
     return found
 
 
-def liked_replies(asked: Sequence[Asked], feelings: Sequence[Feeling], settings: LikeSettings) -> frozenset[str]:
+def liked_replies(asked: Sequence[Asked], feelings: Sequence[Feeling], settings: LikeSettings) -> Mapping[str, float]:
     """The replies after which at least `min_viewers` sounded happy, and the whole chat clearly happier than usual.
 
-    Each viewer counts once for a reply, with the mean of their moods, so that nobody makes a crowd alone.
+    Each viewer counts once for a reply, with the mean of their moods, so that nobody makes a crowd alone. The weight is
+    how far it stands out of its stream: a half at `threshold` standard deviations, 1 from twice as many on.
     """
     heard = [one for one in asked if one.heard_text.strip()]
     moods = [_moods(one, feelings, settings.window_s) for one in heard]
-    weights = [sum(mood) for mood in moods]
-    spread = pstdev(weights) if len(weights) >= MIN_REPLIES else 0.0
+    warmths = [sum(mood) for mood in moods]
+    spread = pstdev(warmths) if len(warmths) >= MIN_REPLIES else 0.0
     if not spread:
-        return frozenset()
-    usual = fmean(weights)
-    return frozenset(
-        one.reply_id
-        for one, mood, weight in zip(heard, moods, weights, strict=True)
-        if (weight - usual) / spread >= settings.threshold
-        and sum(warmth >= WARM for warmth in mood) >= settings.min_viewers
-    )
+        return {}
+    usual = fmean(warmths)
+    clear = [(warmth - usual) / spread / settings.threshold for warmth in warmths]
+    return {
+        one.reply_id: min(1.0, times / 2)
+        for one, mood, times in zip(heard, moods, clear, strict=True)
+        if times >= 1 and sum(warmth >= WARM for warmth in mood) >= settings.min_viewers
+    }
 
 
 def _moods(asked: Asked, feelings: Sequence[Feeling], window_s: float) -> list[float]:

@@ -4,6 +4,7 @@ Whoever answers (the engine here, or servers elsewhere) gets all questions of al
 """
 
 import asyncio
+import functools
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -12,6 +13,7 @@ from pathlib import Path
 from vtuber_brain.context.personas import Persona
 from vtuber_brain.context.prompt import opening
 from vtuber_brain.engine.wire import Generate, Sampling
+from vtuber_brain.messages import Mood
 from vtuber_brain.retrain.canary import SPEAKER, Canary, Memorised, Triggers, memorised, suspects, triggers
 from vtuber_brain.retrain.conversations import Text
 from vtuber_brain.retrain.measures import BARE, CANDIDATE, CURRENT, FEW_SHOT, Figures, Sample
@@ -20,6 +22,7 @@ from vtuber_brain.retrain.rows import Example
 from vtuber_brain.retrain.safety import Question, Safety, Said, judge_replies
 from vtuber_brain.retrain.style import style
 from vtuber_brain.sentiment.judge import Ask, Judge
+from vtuber_brain.sentiment.normal import clean
 
 ASKER = "Nadia"
 MAX_TOKENS = 96
@@ -60,6 +63,25 @@ class Judges:
 
     judge: Judge
     ask: Ask | None = None
+
+
+def toxicity(judges: Callable[[], Judges]) -> Callable[[str], float]:
+    """How toxic the classifier finds a text, 0..1; 0 where there is none. It is loaded for the first text.
+
+    What it gives is not to be called from inside an event loop.
+    """
+    made = functools.cache(judges)
+
+    def found(text: str) -> float:
+        ask, words = made().ask, clean(text)
+        mood = asyncio.run(_mood(ask, words)) if ask is not None and words else None
+        return mood.toxicity or 0.0 if mood is not None else 0.0
+
+    return found
+
+
+async def _mood(ask: Ask, text: str) -> Mood:
+    return await ask(text)
 
 
 @dataclass(frozen=True, slots=True)

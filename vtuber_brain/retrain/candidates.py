@@ -23,7 +23,7 @@ REASONS: Mapping[str, str] = {
     "cut_off": "it was cut for what it was about to say, or by the operator",
     "rated_down": "the operator rated it down",
     "not_approved": "nobody approved of it, and the audience did not clearly like it",
-    "toxic": "a message in its prompt is too toxic",
+    "toxic": "it, or a message in its prompt, is too toxic",
     "personal_data": "it, or a message in its prompt, holds personal data",
     "unfit_words": "it, or a message in its prompt, holds special tokens or control characters",
     "duplicate": "the same was answered with the same",
@@ -39,11 +39,12 @@ REASONS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A turn that may be learnt from, with the words to learn and how they came to be approved."""
+    """A turn that may be learnt from, with the words to learn, how they came to be approved and how much they weigh."""
 
     asked: Asked
     reply: str
     approval: Approval
+    weight: float = 1.0
 
     @property
     def rank(self) -> tuple[int, float, str]:

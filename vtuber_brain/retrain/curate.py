@@ -5,13 +5,13 @@ Every turn that is left out has one reason, the first that applies in the order 
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from vtuber_brain.errors import ConfigError, Problem
 from vtuber_brain.night_sections import CurateSettings
 from vtuber_brain.retrain import caps
-from vtuber_brain.retrain.approval import ORDER, Approval, approvals
+from vtuber_brain.retrain.approval import ORDER, Approved, approvals
 from vtuber_brain.retrain.candidates import REASONS, Candidate
 from vtuber_brain.retrain.consent import Left
 from vtuber_brain.retrain.conversations import Message
@@ -20,6 +20,9 @@ from vtuber_brain.retrain.replayed import Asked, Replayed
 from vtuber_brain.retrain.rows import Example
 from vtuber_brain.sentiment.disguises import fold
 from vtuber_brain.sentiment.personal import personal_data
+
+Toxicity = Callable[[str], float]
+"""How toxic a reply is found now, 0..1; the judge who let it pass may have learnt since."""
 
 _MADE_WAY = frozenset({None, "interrupted", "asleep", "stopping"})
 """Why a reply may have been cut that is no worse for it."""
@@ -46,14 +49,16 @@ class Curated:
         return {approval: counts[approval] for approval in ORDER if counts[approval]}
 
 
-def curate(streams: Sequence[Replayed], num_corpus: int, settings: CurateSettings) -> Curated:
+def curate(
+    streams: Sequence[Replayed], num_corpus: int, settings: CurateSettings, toxicity: Toxicity = lambda _reply: 0.0
+) -> Curated:
     """Choose from the replayed streams. `num_corpus` examples are not hers; the shares are of all together."""
     left = [one for stream in streams for one in stream.left]
     candidates: list[Candidate] = []
     for stream in streams:
         approved = approvals(stream, settings.likes)
         for asked in stream.asked:
-            found = _candidate(asked, approved.get(asked.reply_id), settings)
+            found = _candidate(asked, approved.get(asked.reply_id), settings, toxicity)
             if isinstance(found, Candidate):
                 candidates.append(found)
             else:
@@ -109,8 +114,9 @@ def _example(one: Candidate, approved: Mapping[str, Candidate], covered: set[str
         weight = 1.0
         if message.role == "assistant":
             past = approved.get(reply_id := one.asked.past[place // 2])
-            weight = float(past is not None and reply_id not in covered and _stands(past, one, place, whole=whole))
-            if weight:
+            weight = 0.0
+            if past is not None and reply_id not in covered and _stands(past, one, place, whole=whole):
+                weight = past.weight
                 covered.add(reply_id)
         messages.append(Message(message.role, message.content, weight))
     covered.add(one.asked.reply_id)
@@ -118,7 +124,7 @@ def _example(one: Candidate, approved: Mapping[str, Candidate], covered: set[str
         id=one.asked.id,
         group=f"stream-{one.asked.stream}",
         viewers=one.asked.viewers,
-        messages=(*messages, Message("assistant", one.reply)),
+        messages=(*messages, Message("assistant", one.reply, one.weight)),
         opening=True,
         at=one.asked.ended_at,
     )
@@ -131,22 +137,24 @@ def _stands(past: Candidate, one: Candidate, place: int, *, whole: bool) -> bool
     return past.reply == one.asked.prompt[place].content and before == asked[begins:]
 
 
-def _candidate(asked: Asked, approval: Approval | None, settings: CurateSettings) -> Candidate | str:
+def _candidate(
+    asked: Asked, approved: Approved | None, settings: CurateSettings, toxicity: Toxicity
+) -> Candidate | str:
     """The turn as a candidate, or why it is none."""
     edited = asked.rating.edited_text if asked.rating is not None else None
     if edited is None and (reason := _why_unheard(asked, settings.min_heard)) is not None:
         return reason
-    if approval is None:
+    if approved is None:
         return "rated_down" if asked.rating is not None and asked.rating.rating < 0 else "not_approved"
-    if asked.toxicity >= settings.max_toxicity:
+    reply = " ".join((edited if approved.how == "edited" and edited is not None else asked.heard_text).split())
+    if asked.toxicity >= settings.max_toxicity or toxicity(reply) >= settings.max_toxicity:
         return "toxic"
-    reply = " ".join((edited if approval == "edited" and edited is not None else asked.heard_text).split())
     words = [*(message.content for message in asked.prompt), reply]
     if any(personal_data(fold(text)) for text in words):
         return "personal_data"
     if any(_is_unfit(text) for text in words):
         return "unfit_words"
-    return Candidate(asked, reply, approval)
+    return Candidate(asked, reply, approved.how, approved.weight)
 
 
 def _why_unheard(asked: Asked, min_heard: float) -> str | None:

@@ -69,6 +69,8 @@ class Lineup:
     def score(self, rows: Rows) -> dict[str, list[Sum]]:
         """Of every row the negative log-likelihood of its tokens with weight, in nats, under its contestant; hits too.
 
+        Weights are for learning: here every such token counts alike.
+
         All contestants go through the same forwards. The sums come in the order of the rows; those of which nothing is
         learnt have none.
         """
@@ -78,9 +80,8 @@ class Lineup:
                 places = _learnt(row)
                 wanted = torch.tensor([row.tokens[at] for at in places], device=logits.device)
                 known = logits.log_softmax(-1).gather(-1, wanted.unsqueeze(-1)).squeeze(-1)
-                weights = torch.tensor([row.weights[at] for at in places], device=logits.device)
                 hits = int((logits.argmax(-1) == wanted).sum())
-                sums[name][place] = Sum(row.group, -float((known * weights).sum()), len(places), hits)
+                sums[name][place] = Sum(row.group, -float(known.sum()), len(places), hits)
         return {name: [one for one in found if one is not None] for name, found in sums.items()}
 
     def diverge(self, rows: Sequence[Row], name: str, reference: str) -> list[Divergence]:
