@@ -77,7 +77,9 @@ def test_one_that_ended_badly_can_be_skipped_while_it_sounds_and_stays_in_the_bo
     assert books.skip() is None
 
 
-@pytest.mark.parametrize(("outcome", "reason"), [("retracted", "message"), *(("cut", why) for why in CUT_AT_ONCE)])
+@pytest.mark.parametrize(
+    ("outcome", "reason"), [("retracted", "message"), *(("cut", why) for why in sorted(CUT_AT_ONCE))]
+)
 def test_one_that_the_player_ends_by_itself_cannot_be_skipped(outcome, reason):
     books = Heard()
     books.close(turn(outcome, reason=reason), SENTENCES)
