@@ -7,7 +7,9 @@ import sys
 
 import pytest
 
+from tests.e2e.test_night import TOY
 from tests.support.encoders import tiny_encoder
+from vtuber_brain.nightly_commands import settings_of, task_of
 
 SECRET = "nobody must read this in a log"
 
@@ -90,8 +92,43 @@ def test_a_bad_record_or_file_is_named_and_the_exit_code_is_2(folder, content, c
     assert "Traceback" not in told.stderr
 
 
-def test_retrain_wants_to_be_told_what(tmp_path):
-    command = [sys.executable, "-m", "vtuber_brain", "retrain", "--data", str(tmp_path), "--out", str(tmp_path / "x")]
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (("--data", "d", "--out", "x"), "Give --classifier"),
+        (("--template", "{speaker}: {line}"), "Give --full with it"),
+    ],
+)
+def test_retrain_wants_to_be_told_what(options, complaint, tmp_path):
+    command = [sys.executable, "-m", "vtuber_brain", "retrain", *options]
+    told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert told.returncode == 2
+    assert complaint in " ".join(told.stderr.split())
+
+
+@pytest.mark.parametrize("other", [["--full"], ["--search", "2"], ["--classifier"]])
+def test_only_a_night_can_be_told_ahead_and_nothing_else_begins_instead(tmp_path, other):
+    command = [sys.executable, "-m", "vtuber_brain", "retrain", "--dry-run", "--out", str(tmp_path / "x"), *other]
     told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert told.returncode == 2
-    assert "Give --classifier" in told.stderr
+    assert "--dry-run: only a night" in told.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_corpora_of_the_settings_are_their_personas_and_any_other_has_the_one_beside_her_file(tmp_path):
+    for name in ("ayu", "bima"):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}.toml").write_text(TOY.replace('name = "toy"', f'name = "{name}"'))
+        (tmp_path / name / "corpus.jsonl").touch()
+    more = f'[persona]\nname = "ayu"\ndir = "{tmp_path}"\n[model]\npath = "{tmp_path}"\n'
+    (tmp_path / "own.toml").write_text(more)
+    (tmp_path / "given.toml").write_text(f'{more}[retrain]\ncorpus = ["{tmp_path}/ayus.jsonl"]\n')
+    (tmp_path / "default.toml").write_text(f'[model]\npath = "{tmp_path}"\n')
+
+    def corpora(file, persona):
+        return task_of(*settings_of(tmp_path / file, persona), [], None).corpora
+
+    assert corpora("given.toml", "") == (f"{tmp_path}/ayus.jsonl",)
+    assert corpora("given.toml", "bima") == (f"{tmp_path}/bima/corpus.jsonl",)
+    assert corpora("own.toml", "") == (f"{tmp_path}/ayu/corpus.jsonl",)
+    assert corpora("default.toml", f"{tmp_path}/bima.toml") == (f"{tmp_path}/bima/corpus.jsonl",)

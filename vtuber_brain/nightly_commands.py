@@ -54,7 +54,7 @@ def retrain(
         from vtuber_brain.classifier_commands import train_chat_classifier
 
         return train_chat_classifier(data, out, config)
-    _check_wanted(data=data, out=out, base=base, full=full)
+    _check_wanted(data=data, out=out, base=base, template=template, full=full)
     settings, whose = settings_of(config, persona)
     if full:
         reading = {"format": format, "template": template, "skip_bad": skip_bad}
@@ -153,8 +153,11 @@ def _whole(
     return DONE
 
 
-def _check_wanted(*, data: Path | None, out: Path | None, base: Path | None, full: bool) -> None:
+def _check_wanted(*, data: Path | None, out: Path | None, base: Path | None, template: str | None, full: bool) -> None:
     """An option of another kind of training is a mistake, and no night begins by one."""
+    if template is not None and not full:
+        what = "a night learns answers, and a template makes plain texts of a corpus's rows"
+        raise ConfigError([Problem("--template", what, "Give --full with it, or a corpus of chats without it")])
     if data is not None:
         raise ConfigError([Problem("--data", "only the classifier's training takes it", "Give --classifier with it")])
     if (out is not None or base is not None) and not full:
