@@ -94,6 +94,16 @@ def test_looking_ahead_tells_the_cost_at_the_speed_of_the_last_night_and_what_lo
     assert found["cost"]["cpu_s"] == round(tokens * trained["cpu_s"] / trained["row_tokens"])
 
 
+def test_what_cannot_be_removed_in_the_end_keeps_no_release_from_being_told(base, tmp_path):
+    told = []
+    night = whole_night.task(base, tmp_path, say=told.append)
+    once = replace(night, settings=night.settings.model_copy(update={"keep_nights": 1}))
+    run_night(once)
+    (tmp_path / "retrain" / "toy" / "2020-01-01").write_text("a file, which is no folder of a night")
+    assert run_night(once).outcome == "released"
+    assert "could not be removed" in told[-1]
+
+
 def test_looking_ahead_keeps_nothing(base, tmp_path):
     figures = look_ahead(whole_night.task(base, tmp_path))
     assert figures["curated"]["corpus"] == 112

@@ -112,12 +112,18 @@ def _theirs(trained: dict[str, Any]) -> dict[str, Any]:
 
 
 def tidy(task: Task, journal: Journal, release: Release | None) -> None:
-    """Remove what the night no longer needs, releases beyond the quota, and the oldest nights."""
-    journal.clear(keep=KEPT)
-    if release is not None:
-        prune(task.store, task.persona.name, task.settings.releases)
-    for old in nights(journal.folder.parent)[: -task.settings.keep_nights]:
-        shutil.rmtree(old)
+    """Remove what the night no longer needs, releases beyond the quota, and the oldest nights.
+
+    What cannot be removed stays, and is said: the night has ended all the same.
+    """
+    try:
+        journal.clear(keep=KEPT)
+        if release is not None:
+            prune(task.store, task.persona.name, task.settings.releases)
+        for old in nights(journal.folder.parent)[: -task.settings.keep_nights]:
+            shutil.rmtree(old)
+    except OSError as error:
+        task.say(f"what is no longer needed could not be removed: {error}")
 
 
 def page_of(task: Task, journal: Journal, measured: Measured, verdict: Verdict, release: Release | None) -> Night:
