@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 import signal
 
@@ -76,6 +77,19 @@ def survive(nursery, base, out, whole_run, rng):
 def test_a_run_killed_at_random_ends_in_the_same_bytes(nursery, base, whole_run, tmp_path):
     for number in range(12):
         survive(nursery, base, tmp_path / str(number) / "lora", whole_run, random.Random(number))
+
+
+def test_a_full_disk_is_an_error_of_the_system_and_leaves_nothing_half_there(tmp_path):
+    """safetensors says it in a type of its own, which nobody expects."""
+    state = Checkpoint(Standing(), {"a": torch.zeros(10_000)}, {}, {})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="step-00000000 cannot be written"):
+            checkpoints.save(tmp_path, state, "x")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

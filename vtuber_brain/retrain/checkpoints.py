@@ -16,6 +16,7 @@ from typing import Any
 
 import structlog
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -59,7 +60,10 @@ class Checkpoint:
 
 @contextlib.contextmanager
 def whole(folder: Path) -> Iterator[Path]:
-    """A folder aside that becomes `folder` when the block ends well: synced, then renamed, never half there."""
+    """A folder aside that becomes `folder` when the block ends well: synced, then renamed, never half there.
+
+    Raises OSError, also for what safetensors says of a full disk in an error of its own.
+    """
     draft = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -69,6 +73,8 @@ def whole(folder: Path) -> Iterator[Path]:
             sync(path)
         os.rename(draft, folder)  # noqa: PTH104 - beside the other calls of the system that make it last
         sync(folder.parent)
+    except SafetensorError as error:
+        raise OSError(f"{folder} cannot be written: {error}") from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
