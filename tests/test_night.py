@@ -120,6 +120,7 @@ def test_the_corpora_of_the_settings_are_their_personas_and_any_other_has_the_on
         (tmp_path / name).mkdir()
         (tmp_path / f"{name}.toml").write_text(TOY.replace('name = "toy"', f'name = "{name}"'))
         (tmp_path / name / "corpus.jsonl").touch()
+    (tmp_path / "config.json").write_text("{}")
     more = f'[persona]\nname = "ayu"\ndir = "{tmp_path}"\n[model]\npath = "{tmp_path}"\n'
     (tmp_path / "own.toml").write_text(more)
     (tmp_path / "given.toml").write_text(f'{more}[retrain]\ncorpus = ["{tmp_path}/ayus.jsonl"]\n')

@@ -138,7 +138,9 @@ class ReleaseSettings(Section):
 class RetrainSettings(Section):
     """`[retrain]` the nightly run."""
 
-    corpus: list[Path] = Field([], description="corpora always learnt from; unset: the persona's own corpus.jsonl")
+    corpus: list[Path] = Field(
+        [], description="corpora of persona.name; unset, and of any other persona: her own corpus.jsonl"
+    )
     validation: Share = Field(0.15, description="share of the examples held out: of streams the newest")
     canaries: int = Field(4, ge=0, le=32, description="invented secrets, planted to see what is learnt by heart")
     keep_nights: int = Field(30, ge=1, description="nights whose reports and figures are kept")

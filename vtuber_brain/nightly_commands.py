@@ -50,6 +50,9 @@ def retrain(
 ) -> int:
     """Make a better persona of the nights' streams and her corpus, and release it if it is better and as safe."""
     spare_the_machine()
+    if dry_run and (classifier or full or search is not None):
+        fix = "Leave it out, or leave out --full, --search and --classifier"
+        raise ConfigError([Problem("--dry-run", "only a night can be told ahead", fix)])
     if classifier:
         from vtuber_brain.classifier_commands import train_chat_classifier
 
@@ -186,12 +189,17 @@ def spare_the_machine() -> None:
 
 
 def settings_of(config: Path | None, persona: str) -> "tuple[Settings, Persona]":
-    """The settings, and the persona named or theirs. Raises ConfigError."""
+    """The settings, and the persona named or theirs; with her file's path comes its folder. Raises ConfigError."""
     from vtuber_brain.config import load
     from vtuber_brain.context.personas import load_persona
 
     settings = load(config)
-    return settings, load_persona(persona or settings.persona.name, settings.persona.dir)
+    named = persona or settings.persona.name
+    found = load_persona(named, settings.persona.dir)
+    if named.endswith(".toml") or "/" in named:
+        there = settings.persona.model_copy(update={"dir": Path(named).parent})
+        settings = settings.model_copy(update={"persona": there})
+    return settings, found
 
 
 def task_of(settings: "Settings", persona: "Persona", corpora: list[str], force: "Force | None") -> "Task":
@@ -223,8 +231,8 @@ def task_of(settings: "Settings", persona: "Persona", corpora: list[str], force:
 
 
 def _own_corpora(settings: "Settings", persona: "Persona") -> list[str]:
-    """Those of the settings, else the one that lies in the folder of the persona's name."""
-    if settings.retrain.corpus:
+    """Those of the settings, which are their persona's alone, else the one that lies in the folder of her name."""
+    if settings.retrain.corpus and persona.name == Path(settings.persona.name).stem:
         return [str(path) for path in settings.retrain.corpus]
     from vtuber_brain.config import shipped
 
