@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
+from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
@@ -73,7 +74,7 @@ def decide(task: Task, measured: Measured, rolled_back: str) -> Verdict:
         raise ConfigError([Problem("--force", str(error), "Train another, on the base that is served")]) from None
 
 
-def released(task: Task, journal: Journal, base: Fingerprint, verdict: Verdict) -> Release:
+def released(task: Task, journal: Journal, base: Fingerprint, measured: Measured, verdict: Verdict) -> Release:
     """Publish the candidate, and make it current unless it is held. Raises Refused and OSError."""
     lora, trained = journal.path("trained", "lora"), figures_of(journal, "trained")
     human, held = verdict.human, verdict.outcome == "hold"
@@ -87,6 +88,7 @@ def released(task: Task, journal: Journal, base: Fingerprint, verdict: Verdict) 
         created_at=entry_of(journal, "planned").at,
         packages={**trained["versions"], "vtuber_brain": version("vtuber_brain")},
         **(_ours(task, journal) if task.imported is None else _theirs(trained)),
+        scores={name: trained[name] for name in ("first_nll", "best_nll") if name in trained} | _scores(measured),
         gate=Passed(outcome=outcome, reasons=tuple(verdict.reasons), by=human.by if human is not None else None),
         parent=figures_of(journal, "planned")["parent"],
     )
@@ -95,20 +97,34 @@ def released(task: Task, journal: Journal, base: Fingerprint, verdict: Verdict) 
 
 def _ours(task: Task, journal: Journal) -> dict[str, Any]:
     """What a night knows of a lora that it has trained."""
-    built, trained = figures_of(journal, "built"), figures_of(journal, "trained")
+    built, curated = figures_of(journal, "built"), figures_of(journal, "curated")
+    since, until = curated["span"] or (None, None)
     return {
         "data": Hashed(sha256=hash_of({"rows": entry_of(journal, "built").results})),
-        "window": Window(streams=tuple(figures_of(journal, "planned")["streams"])),
-        "counts": {"rows": built["rows"], "tokens": built["tokens"], **figures_of(journal, "curated")["left"]},
+        "window": Window(streams=tuple(figures_of(journal, "planned")["streams"]), since=since, until=until),
+        "counts": {"rows": built["rows"], "tokens": built["tokens"], **curated["left"]},
         "seed": task.settings.train.seed,
         "settings": task.settings.train.model_dump(mode="json"),
-        "scores": {"first_nll": trained["first_nll"], "best_nll": trained["best_nll"]},
     }
 
 
 def _theirs(trained: dict[str, Any]) -> dict[str, Any]:
     """What is known of one that was trained elsewhere: where it came from, and how it was found to fit."""
     return {"data": Hashed(sha256=None, name="not ours"), "settings": {"imported": trained["imported"]}}
+
+
+def _scores(measured: Measured) -> dict[str, Any]:
+    """What the evaluation found of everybody, without a word or a name; what was not measured is left out."""
+    found: dict[str, Any] = {}
+    for one in measured.figures:
+        told = {
+            "nll": one.nll.value if one.nll else None,
+            "bleu": one.overlap.bleu if one.overlap else None,
+            "unsafe": one.safety.rate if one.safety else None,
+            "drift": one.drift.nll if one.drift else None,
+        }
+        found[one.name] = {name: value for name, value in told.items() if value is not None and isfinite(value)}
+    return found | ({"difference": measured.difference.value} if measured.difference is not None else {})
 
 
 def tidy(task: Task, journal: Journal, release: Release | None) -> None:

@@ -5,7 +5,7 @@ that, so that every prompt is as if it had never been written. Where nothing was
 was asked. It decides nothing about whether a reply is good.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -74,6 +74,12 @@ class Replayed:
     asked: tuple[Asked, ...]
     left: tuple[Left, ...]
     feelings: tuple[Feeling, ...]
+
+
+def span(streams: Iterable[Replayed]) -> tuple[float, float] | None:
+    """When the first of their turns was asked and the last one ended (Unix time, s); None: there is none."""
+    every = [asked for stream in streams for asked in stream.asked]
+    return (min(one.at for one in every), max(one.ended_at for one in every)) if every else None
 
 
 def replay(stream: Stream, persona: Persona, assumed: MemorySettings) -> Replayed:

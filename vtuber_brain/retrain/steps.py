@@ -32,7 +32,7 @@ from vtuber_brain.retrain.journal import Entry, Journal, Results, hash_of
 from vtuber_brain.retrain.material import corpus_rows, part, tokenised
 from vtuber_brain.retrain.measures import Measured
 from vtuber_brain.retrain.plan import check_new, check_streams, make_plan, making_way, nights_of, parent_of
-from vtuber_brain.retrain.replayed import replay
+from vtuber_brain.retrain.replayed import replay, span
 from vtuber_brain.retrain.report import report
 from vtuber_brain.retrain.rows import Example, Row
 from vtuber_brain.retrain.safety import questions
@@ -94,7 +94,7 @@ class Steps:
             check_enough(curated, len(corpus), task.settings.curate)
             files = {"examples.jsonl": packed(curated.examples), "curated.json": told_of(curated)}
             figures = {"own": len(curated.chosen), "corpus": len(corpus), "left": curated.reasons, "skipped": skipped}
-            return Results(files, {**figures, "approvals": curated.approvals})
+            return Results(files, {**figures, "approvals": curated.approvals, "span": span(replayed)})
 
         inputs = {
             "marks": marks(there) if there is not None else {},
@@ -233,8 +233,8 @@ class Steps:
         outcome = _OUTCOMES[verdict.outcome]
 
         def work(_: Path) -> Results:
-            release = released(self.task, self.journal, self.base, verdict) if outcome != "rejected" else None
             measured = self._measured()
+            release = None if outcome == "rejected" else released(self.task, self.journal, self.base, measured, verdict)
             page = report(page_of(self.task, self.journal, measured, verdict, release)).encode()
             sheet = ab_sheet(measured.samples, self.task.settings.train.seed).encode()
             figures = {"outcome": outcome, "release": release.name if release else None, "given": self._given()}
