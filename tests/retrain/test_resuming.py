@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -34,6 +35,19 @@ def another(base, folder):
     return folder
 
 
+def erase(path, viewer):
+    """Make it a file in which the viewer never wrote."""
+    with sqlite3.connect(path) as database:
+        theirs = "(SELECT message_id FROM messages WHERE author_id = ?)"
+        replies = f"(SELECT reply_id FROM turns WHERE message_id IN {theirs})"
+        for table in ("ratings", "hearings", "utterances"):
+            database.execute(f"DELETE FROM {table} WHERE reply_id IN {replies}", (viewer,))
+        for table in ("turns", "verdicts"):
+            database.execute(f"DELETE FROM {table} WHERE message_id IN {theirs}", (viewer,))
+        database.execute("DELETE FROM messages WHERE author_id = ?", (viewer,))
+    database.close()
+
+
 def lines(folder):
     return [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
 
@@ -47,13 +61,16 @@ def on_air(path):
 
 
 def test_a_night_that_had_too_little_learns_from_the_streams_that_came_since(world, tmp_path):
-    streamed(tmp_path, 1, count=6)
+    path = streamed(tmp_path, 1, count=6)
     task = night(world.base, tmp_path, corpora=())
     with pytest.raises(ConfigError, match="6 examples, at least 20"):
         run_night(task)
     streamed(tmp_path, 2, 3, 4)
-    ended = run_night(task)
-    assert ended.release.manifest["window"]["streams"] == [1, 2, 3, 4]
+    window = run_night(task).release.manifest["window"]
+    with sqlite3.connect(path) as database:
+        first, last = database.execute("SELECT min(at), max(at) FROM turns").fetchone()
+    database.close()
+    assert window == {"streams": [1, 2, 3, 4], "since": pytest.approx(first - 2), "until": pytest.approx(last)}
 
 
 def test_a_night_that_goes_on_is_refused_beside_a_live_stream_as_a_new_one_is(world, tmp_path):
@@ -158,6 +175,18 @@ def test_who_was_forgotten_after_a_release_is_out_of_what_is_served_after_the_ne
     assert "forgotten, or has opted out, since" in ended.report.read_text()
     with pytest.raises(Unavailable, match="nothing is new"):
         run_night(task)
+
+
+def test_with_a_viewer_forgotten_the_weights_are_those_of_a_file_in_which_they_never_stood(world, tmp_path):
+    def made(name, change):
+        (tmp_path / name).mkdir()
+        change(Path(shutil.copy(path, tmp_path / name)))
+        return run_night(night(world.base, tmp_path / name)).release.content
+
+    path = streamed(tmp_path, 1, 2, 3)
+    forgotten = made("forgotten", lambda file: viewers.forget(file, "websocket", "ayu"))
+    assert forgotten == made("never", lambda file: erase(file, "ayu"))
+    assert forgotten != made("all", lambda file: file)
 
 
 def test_a_release_for_another_base_is_no_yardstick_and_stops_no_night(world, tmp_path):

@@ -12,7 +12,7 @@ import pytest
 from tests.retrain import whole_night
 from tests.support import toys
 from vtuber_brain.errors import BrainError, ConfigError
-from vtuber_brain.releases.publish import content_hash
+from vtuber_brain.releases.publish import content_hash, verify
 from vtuber_brain.releases.store import ReleaseStore
 from vtuber_brain.retrain.journal import Journal, nights
 from vtuber_brain.retrain.run import look_ahead, run_night
@@ -48,7 +48,10 @@ def test_a_night_ends_with_a_release_that_is_current_and_a_page_that_says_why(fi
     manifest = ended.release.manifest
     assert manifest["gate"]["outcome"] in ("passed", "forced")
     assert manifest["counts"]["rows"] > 50
-    assert manifest["scores"]["best_nll"] < manifest["scores"]["first_nll"]
+    scores = manifest["scores"]
+    assert scores["best_nll"] < scores["first_nll"]
+    assert scores["candidate"]["nll"] - scores["current"]["nll"] == pytest.approx(scores["difference"])
+    assert set(scores["candidate"]) == {"nll", "bleu", "unsafe", "drift"}
     page = ended.report.read_text()
     assert ended.release.name in page
     assert "<script src" not in page
@@ -141,5 +144,6 @@ def test_killed_anywhere_and_run_again_it_ends_with_the_same_weights(first, base
         if done.returncode == 0:
             break
         current = ReleaseStore(own / "personas").current("toy")
-        assert current is None or content_hash(current.path)
+        if current is not None:
+            verify(current)
     assert lora_of(own) == lora_of(state)
