@@ -101,4 +101,5 @@ def utterance(seq: int, reply_id: str = "r1", cue: Cue | None = None, **changes)
 
 
 def turn(reply_id: str = "r1", outcome: str = "spoken", reason: str | None = None) -> Turn:
-    return Turn(reply_id, message(), outcome, "Sentence 0.", "Sentence 0.", "mori", "m", None, reason, {"first_ms": 12.5})
+    text, timings = "Sentence 0.", {"first_ms": 12.5}
+    return Turn(reply_id, message(), outcome, text, text, "mori", "m", None, reason, timings)
