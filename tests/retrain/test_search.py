@@ -53,6 +53,8 @@ def test_the_first_trial_is_the_settings_then_rates_then_ranks_and_batches_about
     assert all(0.1 / 1.6 < one["learning_rate"] < 0.1 * 1.6 for one in late)
     assert {one["rank"] for one in late} <= set(RANKS) and len({one["rank"] for one in late}) > 1
     assert {one["step_rows"] for one in late} <= set(BATCHES)
+    served = [Space(small_settings(), 20, max_rank=8).draw(number, before) for number in range(11, 20)]
+    assert {one["rank"] for one in served} <= {4, 8}
     assert [space.draw(number, before) for number in range(11, 20)] == late
     assert Space(small_settings(seed=8), 20).draw(5, []) != space.draw(5, [])
 

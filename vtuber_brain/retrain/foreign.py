@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from vtuber_brain.engine.loras import CONFIG, WEIGHTS
 from vtuber_brain.errors import ConfigError, LoraRejected, Problem
@@ -64,7 +64,7 @@ def find(folder: Path) -> Foreign:
 def plain(foreign: Foreign, out: Path, base_name: str) -> None:
     """Write it to `out` as the engine takes it: two files, names without wrappers, its base by our name.
 
-    Raises LoraRejected for weights that cannot be read.
+    Raises LoraRejected for weights that cannot be read, OSError for a disk that takes no more.
     """
     out.mkdir(parents=True, exist_ok=True)
     config = {**foreign.config, "base_model_name_or_path": base_name}
@@ -75,8 +75,7 @@ def plain(foreign: Foreign, out: Path, base_name: str) -> None:
     named = {_plain_key(key): tensor.contiguous() for key, tensor in weights.items()}
     if len(named) != len(weights):
         raise LoraRejected(f"{foreign.folder / WEIGHTS} holds several loras in one file; save the one that is meant")
-    save_file({key: named[key] for key in sorted(named)}, out / WEIGHTS, {"format": "pt"})
-    (out / WEIGHTS).chmod(0o644)
+    (out / WEIGHTS).write_bytes(save({key: named[key] for key in sorted(named)}, {"format": "pt"}))
     (out / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -65,6 +65,7 @@ def search_settings(
 
     Raises as `run_night`. Killed and called again it goes on, unless there is something else to train on by then.
     """
+    check_servable(task.settings.train, task.configure)
     with alone(task.state, task.persona.name), tempfile.TemporaryDirectory() as folder:
         night = Steps(task, Journal(Path(folder) / "night"), anew=False)
         night.plan()
@@ -72,7 +73,7 @@ def search_settings(
         night.build()
         training, validation = night.rows()
         root = nights_of(task.state, task.persona.name) / SEARCH
-        space = Space(task.settings.train, num_trials)
+        space = Space(task.settings.train, num_trials, task.configure.max_lora_rank)
         return search(
             task.base, training, validation, space, root,
             budget_s=budget_s, on_trial=on_trial, on_progress=making_way(task),

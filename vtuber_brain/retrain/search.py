@@ -44,10 +44,11 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """What is searched: about these settings, `num_trials` draws from their seed."""
+    """What is searched: about these settings, `num_trials` draws from their seed, of ranks that are served."""
 
     settings: TrainSettings
     num_trials: int
+    max_rank: int = max(RANKS)
 
     def draw(self, number: int, before: Sequence[Trial]) -> Chosen:
         """What to try as trial `number`, knowing those before it. The same for the same trials. Pure."""
@@ -59,7 +60,7 @@ class Space:
             return {"learning_rate": _rounded(rate), "rank": settings.rank, "step_rows": settings.step_rows}
         best = min(before, key=lambda trial: trial.rank_key).chosen["learning_rate"]
         rate = best * math.exp(draw.uniform(-math.log(NEAR), math.log(NEAR)))
-        ranks = RANKS if settings.method != "full" else (settings.rank,)
+        ranks = [rank for rank in RANKS if rank <= self.max_rank] or [settings.rank]
         return {"learning_rate": _rounded(rate), "rank": draw.choice(ranks), "step_rows": draw.choice(BATCHES)}
 
     def with_chosen(self, chosen: Chosen) -> TrainSettings:
