@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -86,13 +87,13 @@ def dialogues(path: Path, num_streams: int, num_replies: int) -> list[list[Excha
 
 
 def exchanges(corpus: Path, num_streams: int, num_replies: int) -> list[list[Exchange]]:
-    """The same of a persona's corpus that ships: the first exchange of every row."""
+    """The same of a persona's corpus that ships: the first exchange of every row, without her cues."""
     every: list[Exchange] = []
     for line in corpus.read_text(encoding="utf-8").splitlines():
         asked, told = json.loads(line)["messages"][:2]
         name, _, said = asked["content"].rpartition("\n")[2].partition(": ")
         if said:
-            every.append((name, said, told["content"]))
+            every.append((name, said, re.sub(r"\[\w+\]\s*", "", told["content"])))
     most = num_streams * num_replies
     assert len(every) >= num_streams * 2, corpus
     every = every[:most]
